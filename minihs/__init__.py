@@ -1,0 +1,1 @@
+"""minihs: a small federating Matrix homeserver and a laboratory for delayed events."""

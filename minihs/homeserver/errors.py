@@ -1,0 +1,60 @@
+"""What can go wrong for a caller of the homeserver, in no protocol's words.
+
+`http.errors` turns each into a status and an errcode.
+
+Every message is a sentence for the person on the other side and says what to change.
+"""
+
+from __future__ import annotations
+
+
+class HomeserverError(Exception):
+    """A refusal that is the caller's to know; anything else that escapes is a bug."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InvalidParam(HomeserverError):
+    """A value that is well-formed JSON but not acceptable (400 `M_INVALID_PARAM`)."""
+
+
+class MissingParam(HomeserverError):
+    """A required value is absent (400 `M_MISSING_PARAM`)."""
+
+
+class BadContent(HomeserverError):
+    """JSON of the wrong shape, or that could never be an event (400 `M_BAD_JSON`)."""
+
+
+class TooLarge(HomeserverError):
+    """An event over the size limit (413 `M_TOO_LARGE`)."""
+
+
+class Forbidden(HomeserverError):
+    """Not allowed (403 `M_FORBIDDEN`); `rule` is the number of the broken auth rule when there is one."""
+
+    def __init__(self, message: str, rule: str | None = None) -> None:
+        super().__init__(message)
+        self.rule = rule
+
+
+class NotFound(HomeserverError):
+    """Something named in the request does not exist, or is hidden from the caller (404 `M_NOT_FOUND`)."""
+
+
+class UnknownRoom(NotFound):
+    """This server does not know the room (404 `M_NOT_FOUND`; 403 `M_FORBIDDEN` where the spec wants that)."""
+
+
+class LimitExceeded(HomeserverError):
+    """Too many of something (429 `M_LIMIT_EXCEEDED`)."""
+
+    def __init__(self, message: str, retry_after_ms: int) -> None:
+        super().__init__(message)
+        self.retry_after_ms = retry_after_ms
+
+
+class Unavailable(HomeserverError):
+    """It could work later: another server cannot be reached, or the room was being reloaded (503/502)."""
