@@ -38,7 +38,7 @@ class RemoteMembership(Protocol):
     async def join_remote(
         self, room_id: RoomID, user_id: UserID, via: Sequence[ServerName], content: Mapping[str, Any]
     ) -> RoomID:
-        """Join with make_join/send_join; `content` is the member event's (`membership`, profile, `reason`)."""
+        """Join (make_join, send_join); `content` is the member event's (`membership`, profile, `reason`)."""
 
     async def leave_remote(
         self, room_id: RoomID, user_id: UserID, via: Sequence[ServerName], content: Mapping[str, Any]
