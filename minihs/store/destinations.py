@@ -1,0 +1,153 @@
+"""What other servers must still be sent: cursors, back-off, and pages of pending events.
+
+Every local event that goes out has one row in `outbound_events`; a destination has a cursor over them. What
+to do with a page, and when, is for `federation.sender` to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from minihs.events.ids import ServerName
+from minihs.store.reader import Reader
+from minihs.store.writer import Batch
+
+SCAN_ROWS = 2_000
+"""How many outbound rows one page looks at before it gives the reactor back, whoever they are for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationRow:
+    """The cursor and the back-off of one server; times are wall clock milliseconds."""
+
+    server_name: ServerName
+    sent_position: int = 0
+    sending_position: int | None = None
+    failing_since_ms: int | None = None
+    retry_at_ms: int | None = None
+    retry_interval_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PendingEvent:
+    """One event that a destination has not got yet; `pdu` is its JSON."""
+
+    position: int
+    pdu: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PendingPage:
+    """Some of a destination's pending events, in order.
+
+    `upto` is the position up to which nothing else is pending; None when nothing is pending at all.
+    """
+
+    events: tuple[PendingEvent, ...]
+    upto: int | None
+
+
+_COLUMNS = "server_name, sent_position, sending_position, failing_since_ms, retry_at_ms, retry_interval_ms"
+
+
+def _row(values: tuple[object, ...]) -> DestinationRow:
+    name, sent, sending, failing_since, retry_at, interval = values
+    return DestinationRow(
+        server_name=name,  # type: ignore[arg-type]
+        sent_position=sent,  # type: ignore[arg-type]
+        sending_position=sending,  # type: ignore[arg-type]
+        failing_since_ms=failing_since,  # type: ignore[arg-type]
+        retry_at_ms=retry_at,  # type: ignore[arg-type]
+        retry_interval_ms=interval,  # type: ignore[arg-type]
+    )
+
+
+class DestinationStore:
+    """Reads and writes of `destinations`, and reads of the outbound log."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def maybe_destination(self, server_name: ServerName) -> DestinationRow | None:
+        """The row of this server; None when nothing was ever sent to it."""
+        values = await self._reader.maybe(
+            f"SELECT {_COLUMNS} FROM destinations WHERE server_name = ?",  # noqa: S608
+            (server_name,),
+        )
+        return None if values is None else _row(values)
+
+    async def all_failing(self) -> Sequence[DestinationRow]:
+        """The servers with a back-off, by name."""
+        rows = await self._reader.all(
+            f"SELECT {_COLUMNS} FROM destinations WHERE retry_at_ms IS NOT NULL ORDER BY server_name"  # noqa: S608
+        )
+        return [_row(values) for values in rows]
+
+    async def all_with_pending(self) -> Sequence[ServerName]:
+        """The servers that have something to get, by name."""
+        rows = await self._reader.all(
+            """
+            SELECT DISTINCT m.server_name
+            FROM destination_set_members m LEFT JOIN destinations d USING (server_name)
+            WHERE EXISTS (
+                SELECT 1 FROM outbound_events o
+                WHERE o.destination_set = m.destination_set AND o.position > COALESCE(d.sent_position, 0)
+            )
+            ORDER BY m.server_name
+            """
+        )
+        return [server_name for (server_name,) in rows]
+
+    async def page_of_pending(
+        self, server_name: ServerName, after: int, upto: int | None, limit: int
+    ) -> PendingPage:
+        """At most `limit` events for this server with positions in (after, upto].
+
+        Costs one index seek for each set of destinations that the server is in, and then looks at no more
+        than `SCAN_ROWS` rows. So a server with few rooms skips everything between its events, and a long
+        backlog is never read whole.
+        """
+        (first,) = await self._reader.one(
+            """
+            SELECT MIN((
+                SELECT MIN(o.position) FROM outbound_events o
+                WHERE o.destination_set = m.destination_set AND o.position > ?
+            ))
+            FROM destination_set_members m WHERE m.server_name = ?
+            """,
+            (after, server_name),
+        )
+        if first is None or (upto is not None and first > upto):
+            return PendingPage((), None)
+        # CROSS JOIN fixes SQLite's plan: walk the log by position, look each set up, stop at the limit.
+        rows = await self._reader.all(
+            """
+            SELECT o.position, e.pdu
+            FROM (
+                SELECT position, destination_set FROM outbound_events
+                WHERE position >= ? AND position <= ? ORDER BY position LIMIT ?
+            ) o
+            CROSS JOIN destination_set_members m
+                ON m.server_name = ? AND m.destination_set = o.destination_set
+            CROSS JOIN events e ON e.position = o.position
+            ORDER BY o.position LIMIT ?
+            """,
+            (first, upto if upto is not None else (1 << 62), SCAN_ROWS, server_name, limit),
+        )
+        events = tuple(PendingEvent(position, pdu) for position, pdu in rows)
+        return PendingPage(events, events[-1].position if events else first)
+
+    def put(self, batch: Batch, row: DestinationRow) -> None:
+        """Store the whole row."""
+        batch.add(
+            f"INSERT OR REPLACE INTO destinations ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
+            (
+                row.server_name,
+                row.sent_position,
+                row.sending_position,
+                row.failing_since_ms,
+                row.retry_at_ms,
+                row.retry_interval_ms,
+            ),
+        )
