@@ -44,7 +44,7 @@ class MembershipStore:
     async def maybe_membership(self, user_id: UserID, room_id: RoomID) -> MembershipRow | None:
         """What the user is to the room; None when they never were anything."""
         row = await self._reader.maybe(
-            f"SELECT {_COLUMNS} FROM memberships WHERE user_id = ? AND room_id = ?",  # noqa: S608
+            f"SELECT {_COLUMNS} FROM memberships WHERE user_id = ? AND room_id = ?",
             (user_id, room_id),
         )
         return None if row is None else _row(row)
@@ -52,8 +52,7 @@ class MembershipStore:
     async def all_of_user(self, user_id: UserID) -> Sequence[MembershipRow]:
         """Every room the user is or was something to and has not forgotten, by room ID."""
         rows = await self._reader.all(
-            f"SELECT {_COLUMNS} FROM memberships "  # noqa: S608
-            "WHERE user_id = ? AND forgotten = 0 ORDER BY room_id",
+            f"SELECT {_COLUMNS} FROM memberships WHERE user_id = ? AND forgotten = 0 ORDER BY room_id",
             (user_id,),
         )
         return [_row(row) for row in rows]

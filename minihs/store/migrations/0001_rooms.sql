@@ -35,6 +35,12 @@ CREATE TABLE event_edges (
     PRIMARY KEY (prev_event_id, event_id)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE redactions (                   -- which event each redaction names
+    redacts  TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    PRIMARY KEY (redacts, event_id)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE forward_extremities (
     room_id  TEXT NOT NULL,
     event_id TEXT NOT NULL,

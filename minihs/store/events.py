@@ -1,0 +1,236 @@
+"""Events and the edges between them: what is stored of each, and reads by ID.
+
+Reads by place (time lines, depth) are in `timeline`; state is in `state`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import msgspec
+
+from minihs.events.event import Event, trusted_event
+from minihs.events.ids import EventID
+from minihs.events.redaction import redact_event
+from minihs.events.versions import ROOM_VERSIONS
+from minihs.store.cache import LruCache
+from minihs.store.reader import Reader, Row
+from minihs.store.writer import Batch
+
+
+class Standing(IntEnum):
+    """What the checks on receipt made of an event.
+
+    Source: Server-Server API, "Checks performed on receipt of a PDU".
+    """
+
+    ACCEPTED = 0
+    SOFT_FAILED = 1
+    REJECTED = 2
+    OUTLIER = 3
+    """Authorised by its own auth events, but the state around it is not known."""
+    REJECTED_OUTLIER = 4
+
+    @property
+    def is_outlier(self) -> bool:
+        return self >= Standing.OUTLIER
+
+    @property
+    def is_rejected(self) -> bool:
+        return self in (Standing.REJECTED, Standing.REJECTED_OUTLIER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """An event as others may see it (a redacted one in its redacted form), and what we know of it.
+
+    `position` is the place in the event stream: positive as it came, negative for history and outliers.
+    """
+
+    event: Event
+    position: int
+    standing: Standing = Standing.ACCEPTED
+    refusal: str | None = None
+    before_group: int | None = None
+    after_group: int | None = None
+    redacted_by: EventID | None = None
+    device_id: str | None = None
+    txn_id: str | None = None
+    delay_id: str | None = None
+
+
+COLUMNS = (
+    "e.event_id, e.position, e.standing, e.refusal, e.before_group, e.after_group, e.redacted_by,"
+    " e.device_id, e.txn_id, e.delay_id, r.version, e.pdu"
+)
+"""What `EventStore.from_columns` takes, from `events e JOIN rooms r USING (room_id)`."""
+
+_SELECT = f"SELECT {COLUMNS} FROM events e JOIN rooms r USING (room_id)"
+_INSERT = """
+    INSERT INTO events (position, event_id, room_id, type, state_key, sender, depth, origin_server_ts,
+                        standing, refusal, before_group, after_group, device_id, txn_id, delay_id, pdu)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+# What was an outlier takes its place in the room; anything else that is already stored stays as it is.
+_INSERT_OR_PLACE = (
+    _INSERT
+    + """
+    ON CONFLICT (event_id) DO UPDATE SET position = excluded.position, standing = excluded.standing,
+        refusal = excluded.refusal, before_group = excluded.before_group, after_group = excluded.after_group
+    WHERE events.standing >= 3 AND excluded.standing < 3
+"""
+)
+
+
+class EventStore:
+    """Reads of single events, cached, and the statements that store them."""
+
+    def __init__(self, reader: Reader, *, cached_events: int = 5_000) -> None:
+        self._reader = reader
+        self._cache: LruCache[EventID, EventRow] = LruCache(cached_events)
+
+    async def positions(self) -> tuple[int, int]:
+        """The lowest (at most 0) and the highest (at least 0) position in use."""
+        lowest, highest = await self._reader.one("SELECT MIN(position), MAX(position) FROM events")
+        return min(lowest or 0, 0), max(highest or 0, 0)
+
+    async def maybe_row(self, event_id: EventID) -> EventRow | None:
+        """The event with all that is stored of it."""
+        row = self._cache.get(event_id)
+        if row is None:
+            columns = await self._reader.maybe(_SELECT + " WHERE e.event_id = ?", (event_id,))
+            if columns is None:
+                return None
+            row = self.from_columns(columns)
+        return row
+
+    async def maybe_event(self, event_id: EventID) -> Event | None:
+        """The event, whatever its standing."""
+        row = await self.maybe_row(event_id)
+        return None if row is None else row.event
+
+    async def rows(self, event_ids: Iterable[EventID]) -> dict[EventID, EventRow]:
+        """Those of `event_ids` that are stored, in the order in which they were asked for."""
+        found: dict[EventID, EventRow] = {}
+        absent: list[EventID] = []
+        wanted = list(dict.fromkeys(event_ids))
+        for event_id in wanted:
+            row = self._cache.get(event_id)
+            if row is None:
+                absent.append(event_id)
+            else:
+                found[event_id] = row
+        if absent:
+            for columns in await self._reader.all(
+                _SELECT + " WHERE e.event_id IN (SELECT value FROM json_each(?)) ORDER BY e.position",
+                (msgspec.json.encode(absent).decode(),),
+            ):
+                row = self.from_columns(columns)
+                found[row.event.event_id] = row
+        return {event_id: found[event_id] for event_id in wanted if event_id in found}
+
+    async def events(self, event_ids: Iterable[EventID]) -> dict[EventID, Event]:
+        """Those of `event_ids` that are stored, in the order in which they were asked for."""
+        return {event_id: row.event for event_id, row in (await self.rows(event_ids)).items()}
+
+    async def missing(self, event_ids: Sequence[EventID], *, or_outlier: bool = False) -> list[EventID]:
+        """Those of `event_ids` that are not stored or, with `or_outlier`, only as outliers; order kept."""
+        known = await self.rows(event_ids)
+        return [
+            event_id
+            for event_id in event_ids
+            if event_id not in known or (or_outlier and known[event_id].standing.is_outlier)
+        ]
+
+    async def all_children(self, event_id: EventID) -> list[EventID]:
+        """The events that name `event_id` as a previous event."""
+        found = await self._reader.all(
+            "SELECT event_id FROM event_edges WHERE prev_event_id = ? ORDER BY event_id", (event_id,)
+        )
+        return [child for (child,) in found]
+
+    async def all_redactions_of(self, event_id: EventID) -> list[EventRow]:
+        """Accepted redactions that name `event_id`, oldest first: for a target that comes late."""
+        found = await self._reader.all(
+            _SELECT + " JOIN redactions d USING (event_id) WHERE d.redacts = ? AND e.standing = 0"
+            " ORDER BY e.position",
+            (event_id,),
+        )
+        return [self.from_columns(columns) for columns in found]
+
+    def from_columns(self, columns: Row) -> EventRow:
+        """A row from COLUMNS, through the cache."""
+        event_id: EventID = columns[0]
+        row = self._cache.get(event_id)
+        if row is None:
+            (_, position, standing, refusal, before, after, redacted_by, device, txn, delay, version, pdu) = (
+                columns
+            )
+            event = trusted_event(msgspec.json.decode(pdu), ROOM_VERSIONS[version], event_id)
+            row = EventRow(
+                event=event if redacted_by is None else redact_event(event),
+                position=position,
+                standing=Standing(standing),
+                refusal=refusal,
+                before_group=before,
+                after_group=after,
+                redacted_by=redacted_by,
+                device_id=device,
+                txn_id=txn,
+                delay_id=delay,
+            )
+            self._cache.put(event_id, row)
+        return row
+
+    def remember(self, row: EventRow) -> None:
+        """Put a row that has just become durable into the cache."""
+        self._cache.put(row.event.event_id, row)
+
+    def forget(self, event_id: EventID) -> None:
+        """Drop a row from the cache: what is stored of it has changed."""
+        self._cache.discard(event_id)
+
+    def add(self, batch: Batch, row: EventRow, *, may_be_known: bool = False) -> None:
+        """Store an event; with `may_be_known`, one that may be there already (perhaps as an outlier)."""
+        event = row.event
+        batch.add(
+            _INSERT_OR_PLACE if may_be_known else _INSERT,
+            (
+                row.position,
+                event.event_id,
+                event.room_id,
+                event.type,
+                event.state_key,
+                event.sender,
+                event.depth,
+                event.origin_server_ts,
+                int(row.standing),
+                row.refusal,
+                row.before_group,
+                row.after_group,
+                row.device_id,
+                row.txn_id,
+                row.delay_id,
+                event.to_json_bytes(),
+            ),
+        )
+        if not row.standing.is_outlier:
+            for prev_event_id in event.prev_events:
+                batch.add(
+                    "INSERT OR IGNORE INTO event_edges (prev_event_id, event_id) VALUES (?, ?)",
+                    (prev_event_id, event.event_id),
+                )
+            if event.type == "m.room.redaction" and event.redacts is not None:
+                batch.add(
+                    "INSERT OR IGNORE INTO redactions (redacts, event_id) VALUES (?, ?)",
+                    (event.redacts, event.event_id),
+                )
+
+    def redact(self, batch: Batch, event_id: EventID, redaction_id: EventID) -> None:
+        """Serve `event_id` in redacted form from now on; the first redaction that applies is kept."""
+        batch.add(
+            "UPDATE events SET redacted_by = ? WHERE event_id = ? AND redacted_by IS NULL",
+            (redaction_id, event_id),
+        )

@@ -1,0 +1,182 @@
+"""Rooms, their forward extremities, who is in them, and the log of what other servers must get."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from minihs.events.event import StateKey
+from minihs.events.ids import EventID, RoomID, ServerName, UserID
+from minihs.store.reader import Reader
+from minihs.store.writer import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRow:
+    """A room that this server knows."""
+
+    room_id: RoomID
+    version: str
+    state_group: int
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipRow:
+    """The current membership of one user in one room; `position` is that of its last change."""
+
+    user_id: UserID
+    room_id: RoomID
+    membership: str
+    event_id: EventID
+    sender: UserID
+    position: int
+    forgotten: bool
+
+
+_MEMBERSHIP = "user_id, room_id, membership, event_id, sender, position, forgotten"
+
+
+class RoomStore:
+    """Reads of rooms and memberships, and the statements that change them."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._sets: dict[str, int] = {}
+
+    async def load(self) -> None:
+        """Read the destination sets, which are interned; once, at start."""
+        found = await self._reader.all("SELECT servers, destination_set FROM destination_sets ORDER BY 2")
+        self._sets = dict(found)
+
+    async def maybe_room(self, room_id: RoomID) -> RoomRow | None:
+        """The room, if this server knows it."""
+        row = await self._reader.maybe("SELECT version, state_group FROM rooms WHERE room_id = ?", (room_id,))
+        return None if row is None else RoomRow(room_id, *row)
+
+    async def all_extremities(self, room_id: RoomID) -> list[EventID]:
+        """The forward extremities, in order of event ID."""
+        found = await self._reader.all(
+            "SELECT event_id FROM forward_extremities WHERE room_id = ? ORDER BY event_id", (room_id,)
+        )
+        return [event_id for (event_id,) in found]
+
+    async def all_joined(self, room_id: RoomID) -> list[UserID]:
+        """Who is joined, in order of user ID."""
+        found = await self._reader.all(
+            "SELECT user_id FROM memberships WHERE room_id = ? AND membership = 'join' ORDER BY user_id",
+            (room_id,),
+        )
+        return [user_id for (user_id,) in found]
+
+    async def maybe_membership(self, user_id: UserID, room_id: RoomID) -> MembershipRow | None:
+        """The user's current membership in the room, also in rooms known only by an invite."""
+        row = await self._reader.maybe(
+            f"SELECT {_MEMBERSHIP} FROM memberships WHERE user_id = ? AND room_id = ?",
+            (user_id, room_id),
+        )
+        return None if row is None else MembershipRow(*row[:6], bool(row[6]))
+
+    async def all_memberships(self, user_id: UserID, *memberships: str) -> list[MembershipRow]:
+        """The user's rooms with one of `memberships` (all, when none is named), in order of room ID."""
+        found = await self._reader.all(
+            f"SELECT {_MEMBERSHIP} FROM memberships WHERE user_id = ?1 AND"
+            " (?2 = '[]' OR membership IN (SELECT value FROM json_each(?2))) ORDER BY room_id",
+            (user_id, msgspec.json.encode(memberships).decode()),
+        )
+        return [MembershipRow(*row[:6], bool(row[6])) for row in found]
+
+    def add_room(self, batch: Batch, room_id: RoomID, version: str, state_group: int) -> None:
+        """A room becomes known, or is entered anew with other state."""
+        batch.add(
+            "INSERT INTO rooms (room_id, version, state_group) VALUES (?, ?, ?)"
+            " ON CONFLICT (room_id) DO UPDATE SET state_group = excluded.state_group",
+            (room_id, version, state_group),
+        )
+
+    def set_state_group(self, batch: Batch, room_id: RoomID, state_group: int) -> None:
+        """The current state of the room changes."""
+        batch.add("UPDATE rooms SET state_group = ? WHERE room_id = ?", (state_group, room_id))
+
+    def replace_extremities(
+        self, batch: Batch, room_id: RoomID, old: Sequence[EventID], new: Sequence[EventID]
+    ) -> None:
+        """Move the room's forward extremities."""
+        if len(old) == 1 and len(new) == 1:
+            batch.add(
+                "UPDATE forward_extremities SET event_id = ? WHERE room_id = ? AND event_id = ?",
+                (new[0], room_id, old[0]),
+            )
+            return
+        for event_id in old:
+            if event_id not in new:
+                batch.add(
+                    "DELETE FROM forward_extremities WHERE room_id = ? AND event_id = ?", (room_id, event_id)
+                )
+        for event_id in new:
+            if event_id not in old:
+                batch.add(
+                    "INSERT INTO forward_extremities (room_id, event_id) VALUES (?, ?)", (room_id, event_id)
+                )
+
+    def set_membership(
+        self,
+        batch: Batch,
+        *,
+        user_id: UserID,
+        room_id: RoomID,
+        membership: str,
+        event_id: EventID,
+        sender: UserID,
+        position: int,
+        invite_state: bytes | None = None,
+    ) -> None:
+        """Record a user's current membership; joining or being invited ends a room's being forgotten."""
+        batch.add(
+            "INSERT INTO memberships (user_id, room_id, membership, event_id, sender, position, invite_state)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, room_id) DO UPDATE SET"
+            " membership = excluded.membership, event_id = excluded.event_id, sender = excluded.sender,"
+            " position = excluded.position, invite_state = excluded.invite_state,"
+            " forgotten = forgotten AND excluded.membership IN ('leave', 'ban')",
+            (user_id, room_id, membership, event_id, sender, position, invite_state),
+        )
+
+    def drop_membership(self, batch: Batch, user_id: UserID, room_id: RoomID) -> None:
+        """A resolution took the member event out of the state."""
+        batch.add("DELETE FROM memberships WHERE user_id = ? AND room_id = ?", (user_id, room_id))
+
+    def forget(self, batch: Batch, user_id: UserID, room_id: RoomID) -> None:
+        """The user no longer wants to see the room."""
+        batch.add(
+            "UPDATE memberships SET forgotten = 1 WHERE user_id = ? AND room_id = ?", (user_id, room_id)
+        )
+
+    def add_state_change(
+        self,
+        batch: Batch,
+        position: int,
+        room_id: RoomID,
+        key: StateKey,
+        old: EventID | None,
+        new: EventID | None,
+    ) -> None:
+        """Add to the stream of changes of rooms' current state."""
+        batch.add(
+            "INSERT INTO state_changes (position, room_id, type, state_key, event_id, prev_event_id)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (position, room_id, key[0], key[1], new, old),
+        )
+
+    def add_outbound(self, batch: Batch, position: int, servers: Sequence[ServerName]) -> None:
+        """Other servers (sorted) must get the event at `position`."""
+        encoded = msgspec.json.encode(servers).decode()
+        number = self._sets.get(encoded)
+        if number is None:
+            number = self._sets[encoded] = len(self._sets) + 1
+        # Repeated for every event, so that no row depends on another batch having been stored.
+        batch.add(
+            "INSERT OR IGNORE INTO destination_sets (destination_set, servers) VALUES (?, ?)",
+            (number, encoded),
+        )
+        batch.add("INSERT INTO outbound_events (position, destination_set) VALUES (?, ?)", (position, number))
