@@ -58,3 +58,31 @@ class LimitExceeded(HomeserverError):
 
 class Unavailable(HomeserverError):
     """It could work later: another server cannot be reached, or the room was being reloaded (503/502)."""
+
+
+class RoomInUse(HomeserverError):
+    """The alias wanted for a new room is taken (400 `M_ROOM_IN_USE`)."""
+
+
+class InvalidRoomState(HomeserverError):
+    """A new room's events would not be allowed in that room (400 `M_INVALID_ROOM_STATE`)."""
+
+
+class AliasTaken(HomeserverError):
+    """The alias stands for a room already (409 `M_UNKNOWN`)."""
+
+
+class BadAlias(HomeserverError):
+    """An alias listed in a room's state does not stand for that room (400 `M_BAD_ALIAS`)."""
+
+
+class StillInRoom(HomeserverError):
+    """A room cannot be forgotten by somebody who has not left it (400 `M_UNKNOWN`)."""
+
+
+class UnableToAuthoriseJoin(HomeserverError):
+    """No condition of a restricted room can be checked here (400 `M_UNABLE_TO_AUTHORISE_JOIN`)."""
+
+
+class UnableToGrantJoin(HomeserverError):
+    """A condition of a restricted room holds, but nobody here can invite (400 `M_UNABLE_TO_GRANT_JOIN`)."""
