@@ -1,0 +1,1 @@
+"""Generations of futures: one module each, and `table`, which says who answers what they share."""

@@ -1,0 +1,46 @@
+"""Decisions that an experiment may want to make differently: passed in, never switched inside the engine.
+
+Pure. Source: the futures specification, 1 (cancel rules, promise 10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from minihs.futures.commands import StateChanged
+from minihs.futures.model import CancelRule, Future
+
+CancelPolicy = Callable[[Future, StateChanged], bool]
+"""Whether a state event ends a scheduled future."""
+
+DAY_MS = 24 * 60 * 60 * 1000
+
+
+def by_cancel_rule(future: Future, change: StateChanged) -> bool:
+    """The rule that the future's dialect gave it."""
+    if future.cancel_rule is CancelRule.NEVER:
+        return False
+    if (future.type, future.state_key, future.room_id) != (change.type, change.state_key, change.room_id):
+        return False
+    return future.cancel_rule is CancelRule.ANY or future.owner != change.sender
+
+
+def never_cancel(future: Future, change: StateChanged) -> bool:  # noqa: ARG001 - the shape of a policy
+    """Futures outlive every change of state."""
+    return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FutureLimits:
+    """How much is accepted and how long outcomes are kept. None is "no limit".
+
+    `max_scheduled` counts every stored future of a user, actions and parts of batches too; 0 forbids
+    scheduling. A finalised future is kept for `retention_ms`, and no more than the newest `retention_count`
+    of a user are kept.
+    """
+
+    max_delay_ms: int | None = DAY_MS
+    max_scheduled: int | None = 100
+    retention_ms: int = 7 * DAY_MS
+    retention_count: int = 1000

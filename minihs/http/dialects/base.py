@@ -1,0 +1,110 @@
+"""What a dialect (one generation of futures) may claim of the HTTP surface, and nothing else.
+
+No time, no rights and no storage here: a dialect turns requests into commands and outcomes into replies.
+Which dialect answers where several could is decided in `dialects.table`. Futures specification, 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from minihs.events.ids import UserID
+
+if TYPE_CHECKING:
+    from minihs.http.request import ApiRequest, Reply
+    from minihs.http.routing import Access
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrdinarySend:
+    """A request to `PUT …/send/{type}/{txnId}` or `PUT …/state/{type}/{stateKey}`, before it is acted upon.
+
+    `state_key` is None for a message, `txn_id` is None for a state event; `content` is the decoded body.
+    """
+
+    request: ApiRequest
+    room_id: str
+    type: str
+    state_key: str | None
+    txn_id: str | None
+    content: dict[str, Any]
+
+
+Handler = Callable[["ApiRequest"], Awaitable["Reply | dict[str, Any]"]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One method of one or more spellings of a path that a dialect can answer.
+
+    Several dialects may offer the same spelling; the table then names the one that is asked.
+    `limit` names the rate-limit bucket of the route, None when the dialect limits by itself.
+    """
+
+    method: str
+    paths: tuple[str, ...]
+    access: Access
+    handler: Handler
+    limit: str | None = None
+
+
+class Dialect(Protocol):
+    """One generation of futures. `QuietDialect` answers "nothing" for what a generation does not touch."""
+
+    name: str
+    """As in the setting `futures.dialects`, and as stored with each future it schedules."""
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """The paths of its own."""
+
+    def claims(self, send: OrdinarySend) -> bool:
+        """Whether an ordinary send is this dialect's: by its query parameters or by its content.
+
+        Called for every ordinary send that carries a query string or a marked content, so it must be cheap.
+        """
+
+    async def answer(self, send: OrdinarySend) -> Reply | dict[str, Any]:
+        """Do what a claimed send asks for; it may also send an event at once."""
+
+    def unstable_features(self) -> Mapping[str, bool]:
+        """What `GET /versions` adds to `unstable_features`."""
+
+    def capabilities(self) -> Mapping[str, Any]:
+        """What `GET /capabilities` adds."""
+
+    async def sync_part(
+        self, user_id: UserID, after_ms: int, upto_ms: int, sync_filter: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Top-level keys for `/sync`, about what was finalised after one moment and up to another."""
+
+
+class QuietDialect:
+    """The answers of a dialect that claims nothing."""
+
+    name: str = ""
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        return ()
+
+    def claims(self, send: OrdinarySend) -> bool:  # noqa: ARG002 - part of the interface
+        return False
+
+    async def answer(self, send: OrdinarySend) -> Reply | dict[str, Any]:
+        raise NotImplementedError(f"{self.name} claims no ordinary send, so it was not asked for {send.type}")
+
+    def unstable_features(self) -> Mapping[str, bool]:
+        return {}
+
+    def capabilities(self) -> Mapping[str, Any]:
+        return {}
+
+    async def sync_part(
+        self,
+        user_id: UserID,  # noqa: ARG002 - part of the interface
+        after_ms: int,  # noqa: ARG002
+        upto_ms: int,  # noqa: ARG002
+        sync_filter: Mapping[str, Any],  # noqa: ARG002
+    ) -> Mapping[str, Any]:
+        return {}
