@@ -1,0 +1,287 @@
+"""From a request to its reply: route, credentials, limit, body, handler, error. The way every request takes.
+
+Source: client-server API, "API Standards" and "Web Browser Clients".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from wsgiref.handlers import format_date_time
+
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.web.http import HTTPFactory
+
+from minihs.http import errors
+from minihs.http.addresses import TrustedProxies
+from minihs.http.auth import (
+    NO_SERVERS,
+    NO_TOKENS,
+    ServerAuthenticator,
+    TokenReader,
+    access_token,
+    check_standing,
+)
+from minihs.http.channel import ApiChannel, ApiHTTPRequest, header_lines
+from minihs.http.errors import MatrixError
+from minihs.http.limits import RateLimiter
+from minihs.http.request import ApiRequest, BodyReader, Query, Reply, decode_object
+from minihs.http.routing import Access, BadPath, Match, MethodNotAllowed, Route, Router
+from minihs.platform.clock import Clock, sleep
+
+log = Logger()
+
+IDLE_TIMEOUT_SECONDS = 120
+"""A connection on which nothing is under way and nothing arrives for so long is closed."""
+
+SERVER_PATHS = (b"/_matrix/federation/", b"/_matrix/key/")
+"""Called by servers, never by browsers: no CORS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What an observer is told of a request: no path, no address, no token."""
+
+    route: str
+    """The route's path with its `{parameters}`; empty when there is no such route."""
+    method: str
+    status: int
+    seconds: float
+
+
+Observer = Callable[[Finished], None]
+
+
+_HTTPFactory: Any = HTTPFactory  # its types are interfaces that mypy cannot read
+
+
+class ApiFactory(_HTTPFactory):  # type: ignore[misc]
+    """Serves the routes of one listener.
+
+    ValueError when a route asks for a token, a signature or a limit of which nobody here knows. Constructing
+    starts nothing; whoever listens ends with `stop`.
+    """
+
+    protocol = ApiChannel
+    noisy = False
+
+    def __init__(
+        self,
+        router: Router,
+        *,
+        clock: Clock,
+        limiter: RateLimiter,
+        tokens: TokenReader = NO_TOKENS,
+        servers: ServerAuthenticator = NO_SERVERS,
+        trusted_proxies: TrustedProxies | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        super().__init__(timeout=IDLE_TIMEOUT_SECONDS, reactor=clock)
+        self._router = router
+        self._clock = clock
+        self._limiter = limiter
+        self._tokens = tokens
+        self._servers = servers
+        self._proxies = trusted_proxies or TrustedProxies()
+        self._observer = observer
+        self._bodies: dict[int, BodyReader] = {}
+        self.channels: dict[int, ApiChannel] = {}
+        self._in_flight: dict[int, ApiHTTPRequest] = {}
+        self._stopping = False
+        self._all_answered: Deferred[None] | None = None
+        self._date_second = -1
+        self._date_line = b""
+        self._prepare(router)
+        self.max_body = max((route.max_body for route in router.routes), default=0)
+
+    def _prepare(self, router: Router) -> None:
+        for route in router.routes:
+            if route.body is not None:
+                self._bodies[id(route)] = BodyReader(route.body)
+            if route.limit is not None and not self._limiter.knows(route.limit):
+                raise ValueError(f"{route.method} {route.path} names an unknown limit: {route.limit}")
+            if route.access is Access.SERVER and self._servers is NO_SERVERS:
+                raise ValueError(f"{route.method} {route.path} needs an authenticator for servers")
+            if route.access not in {Access.SERVER, Access.OPEN} and self._tokens is NO_TOKENS:
+                raise ValueError(f"{route.method} {route.path} needs somebody who knows access tokens")
+
+    def startFactory(self) -> None:  # noqa: N802
+        """Twisted would start a timer for its own access log here."""
+
+    def stopFactory(self) -> None:  # noqa: N802
+        """Nothing was started."""
+
+    def log(self, request: Any) -> None:
+        """Twisted's access log would hold tokens; `observer` hears of every request instead."""
+
+    async def stop(self, grace_ms: float = 10_000) -> None:
+        """Take no more requests, end long polls, and wait at most `grace_ms` until the rest are answered.
+
+        The listening port is the caller's to close, before this. Requests that still arrive on open
+        connections get 503.
+        """
+        self._stopping = True
+        for http in list(self._in_flight.values()):
+            http.cancel()
+        for channel in list(self.channels.values()):
+            channel.close_when_idle()
+        if not self._in_flight:
+            return
+        self._all_answered = Deferred()
+        patience = sleep(self._clock, grace_ms)
+        patience.addCallbacks(lambda _: self._give_up(), lambda failure: failure.trap(CancelledError))
+        await self._all_answered
+        patience.cancel()
+
+    def _give_up(self) -> None:
+        log.warn("stopping although {count} requests are unanswered", count=len(self._in_flight))
+        self._release_stop()
+
+    def _release_stop(self) -> None:
+        waiting, self._all_answered = self._all_answered, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    def serve(self, http: ApiHTTPRequest) -> None:
+        """Called by the channel for every complete request."""
+        self._in_flight[id(http)] = http
+        http.serving = Deferred.fromCoroutine(self._serve(http))
+
+    async def _serve(self, http: ApiHTTPRequest) -> None:
+        started_ms = self._clock.monotonic_ms()
+        route = None
+        extra = b""
+        typed = False
+        try:
+            if self._stopping:
+                raise _stopping()
+            if http.method == b"OPTIONS":
+                status, content = 204, b""
+            else:
+                route = self._route(http)
+                reply = await self._answer(http, route)
+                if type(reply) is Reply:
+                    status, body = reply.status, reply.body
+                    content = body if type(body) is bytes else msgspec.json.encode(body)
+                    if reply.headers:
+                        extra = header_lines(reply.headers)
+                        typed = "Content-Type" in reply.headers
+                else:
+                    status, content = 200, msgspec.json.encode(reply)
+        except Exception as raised:  # noqa: BLE001 - whatever it is, the client gets an answer
+            error = self._error(raised, http, route)
+            status, extra, content = (
+                error.status,
+                header_lines(error.headers),
+                msgspec.json.encode(error.body),
+            )
+        http.cancellable = False
+        http.respond(
+            status,
+            content,
+            header_lines=self._date() + extra,
+            typed=typed,
+            cors=not http.path.startswith(SERVER_PATHS),
+        )
+        del self._in_flight[id(http)]
+        if self._observer is not None:
+            seconds = (self._clock.monotonic_ms() - started_ms) / 1000
+            template = "" if route is None else route.path
+            self._observer(Finished(template, http.method.decode("latin-1"), status, seconds))
+        if self._all_answered is not None and not self._in_flight:
+            self._release_stop()
+
+    def _route(self, http: ApiHTTPRequest) -> Route:
+        found = self._router.resolve(http.method, http.path)
+        if type(found) is Match:
+            http.path_args = found.args
+            return found.route
+        if isinstance(found, MethodNotAllowed):
+            raise MatrixError(
+                405,
+                "M_UNRECOGNIZED",
+                f"This endpoint takes {', '.join(found.allowed)}.",
+                headers={"Allow": ", ".join(found.allowed)},
+            )
+        if isinstance(found, BadPath):
+            raise MatrixError(400, "M_INVALID_PARAM", found.reason)
+        raise errors.unrecognized()
+
+    async def _answer(self, http: ApiHTTPRequest, route: Route) -> Reply | dict[str, Any]:
+        if http.received_bytes > route.max_body:
+            raise errors.too_large(route.max_body)
+        raw_body = http.raw_body
+        request = ApiRequest(
+            method=route.method,
+            path=http.path.decode("latin-1"),
+            args=http.path_args,
+            query=Query(http.raw_query),
+            raw_body=raw_body,
+            client_address=self._client_address(http),
+            headers=http.requestHeaders,
+        )
+        access = route.access
+        decoded: dict[str, Any] | None = None
+        if access is Access.SERVER:
+            decoded = decode_object(raw_body) if raw_body else None
+            request.origin = await self._servers(route.method, http.uri, http.requestHeaders, decoded)
+        elif access is not Access.OPEN:
+            await self._identify(http, request, route)
+        if route.limit is not None:
+            who = request.requester.user_id if request.requester is not None else request.origin
+            self._limiter.charge(route.limit, who or request.client_address)
+        if route.body is not None:
+            reader = self._bodies[id(route)]
+            request.body = reader.read(raw_body) if decoded is None else reader.convert(decoded)
+        http.cancellable = route.long_poll
+        return await route.handler(request)
+
+    async def _identify(self, http: ApiHTTPRequest, request: ApiRequest, route: Route) -> None:
+        values = http.requestHeaders.getRawHeaders(b"Authorization")
+        query_token = None if values or not http.raw_query else request.query.one("access_token")
+        token = access_token(values[-1] if values else None, query_token)
+        if token is None:
+            if route.access is Access.OPTIONAL:
+                return
+            raise MatrixError(401, "M_MISSING_TOKEN", "This needs an access token (`Authorization: Bearer`).")
+        requester = self._tokens.recent(token)
+        if requester is None:
+            user_agent = request.header("User-Agent") or ""
+            requester = await self._tokens.requester(token, request.client_address, user_agent)
+        check_standing(requester, route)
+        request.requester = requester
+
+    def _error(self, raised: BaseException, http: ApiHTTPRequest, route: Route | None) -> MatrixError:
+        if isinstance(raised, CancelledError) and (http.gone or self._stopping):
+            return _stopping()
+        error = errors.to_matrix_error(raised)
+        if error is not None:
+            return error
+        # The route's template, not the path: paths, queries and bodies hold secrets.
+        log.failure(
+            "{method} {route} failed",
+            method=http.method.decode("latin-1"),
+            route=route.path if route else "?",
+        )
+        return errors.internal_error()
+
+    def _client_address(self, http: ApiHTTPRequest) -> str:
+        peer = http.channel.peer
+        if not self._proxies:
+            return peer
+        values = http.requestHeaders.getRawHeaders(b"X-Forwarded-For") or []
+        return self._proxies.client_address(peer, [value.decode("latin-1") for value in values])
+
+    def _date(self) -> bytes:
+        second = self._clock.wall_ms() // 1000
+        if second != self._date_second:
+            self._date_second = second
+            self._date_line = f"Date: {format_date_time(second)}\r\n".encode("ascii")
+        return self._date_line
+
+
+def _stopping() -> MatrixError:
+    return MatrixError(503, "M_UNKNOWN", "The server is stopping.", headers={"Retry-After": "5"})
