@@ -6,17 +6,20 @@ It runs ahead of the disk: `group` and `extremities` include events that are sti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from twisted.internet.defer import DeferredLock
 
 from minihs.events.event import Event
 from minihs.events.ids import EventID, RoomID, ServerName, UserID, server_name_of
-from minihs.events.versions import RoomVersion
+from minihs.events.versions import ROOM_VERSIONS, RoomVersion
+from minihs.homeserver.errors import UnknownRoom
 from minihs.rooms.state_map import StateMap
 from minihs.store.cache import LruCache
-from minihs.store.state import StateGroup
+from minihs.store.events import EventStore
+from minihs.store.rooms import RoomStore
+from minihs.store.state import StateGroup, StateStore
 
 CACHED_AUTH_EVENTS = 2_000
 
@@ -82,12 +85,88 @@ class RoomMemory:
         for event in events:
             self.auth_events.put(event.event_id, event)
 
+    def checkpoint(self) -> Checkpoint:
+        """What `restore` needs to undo the building of events that were not submitted."""
+        return Checkpoint(self.group, self.extremities, self.depth, frozenset(self.joined))
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Put the room back as it was."""
+        self.group, self.extremities, self.depth = checkpoint.group, checkpoint.extremities, checkpoint.depth
+        self.set_members(sorted(checkpoint.joined))
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What must be put back when building several events fails half-way; taken and used without an await."""
+    """A room before several events were built in one go."""
 
     group: StateGroup
     extremities: tuple[EventID, ...]
     depth: int
-    joined: Sequence[tuple[UserID, bool]]
+    joined: frozenset[UserID]
+
+
+class RoomMemories:
+    """The rooms in memory, loaded on demand; rooms at rest make way when there are too many."""
+
+    def __init__(self, rooms: RoomStore, events: EventStore, states: StateStore, *, capacity: int) -> None:
+        self._rooms = rooms
+        self._events = events
+        self._states = states
+        self._capacity = capacity
+        self._memories: dict[RoomID, RoomMemory] = {}
+        self._loading: dict[RoomID, DeferredLock] = {}
+
+    def maybe_loaded(self, room_id: RoomID) -> RoomMemory | None:
+        """The room if it is in memory."""
+        return self._memories.get(room_id)
+
+    async def one(self, room_id: RoomID) -> RoomMemory:
+        """The room; UnknownRoom when this server does not know it."""
+        room = self._memories.get(room_id)
+        if room is not None:
+            return room
+        lock = self._loading.setdefault(room_id, DeferredLock())
+        await lock.acquire()
+        try:
+            return self._memories.get(room_id) or await self._load(room_id)
+        finally:
+            lock.release()
+            if not lock.locked:
+                self._loading.pop(room_id, None)
+
+    def put(self, room: RoomMemory) -> None:
+        """Add a room that has just come into being."""
+        self._memories[room.room_id] = room
+        if len(self._memories) > self._capacity:
+            self._evict()
+
+    def drop(self, room_id: RoomID) -> None:
+        """Forget what is in memory: the next use reads what is durable."""
+        self._memories.pop(room_id, None)
+
+    async def _load(self, room_id: RoomID) -> RoomMemory:
+        row = await self._rooms.maybe_room(room_id)
+        if row is None:
+            raise UnknownRoom(f"This server does not know the room {room_id}.")
+        group = await self._states.one_group(row.state_group)
+        extremities = tuple(await self._rooms.all_extremities(room_id))
+        tips = await self._events.events(extremities)
+        room = RoomMemory(
+            room_id=room_id,
+            version=ROOM_VERSIONS[row.version],
+            group=group,
+            extremities=extremities,
+            depth=max((event.depth for event in tips.values()), default=0),
+            durable=group.state,
+            durable_extremities=extremities,
+        )
+        room.set_members(await self._rooms.all_joined(room_id))
+        self.put(room)
+        return room
+
+    def _evict(self) -> None:
+        # The oldest tenth goes at once, so that a server with many busy rooms does not scan for each load.
+        for room_id in list(self._memories)[: max(1, self._capacity // 10)]:
+            room = self._memories[room_id]
+            if not room.under_way and not room.lock.locked:
+                del self._memories[room_id]

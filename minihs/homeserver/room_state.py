@@ -1,0 +1,102 @@
+"""The state of rooms at events: looked up, and resolved where the graph has forked.
+
+The pure resolution asks for events by raising MissingEvents; they are loaded here and it is asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from minihs.events.event import Event
+from minihs.events.ids import EventID
+from minihs.events.versions import RoomVersion
+from minihs.rooms.resolution import MissingEvents, resolve
+from minihs.rooms.state_map import StateMap
+from minihs.store.events import EventRow, EventStore
+from minihs.store.state import StateGroup, StateStore
+
+
+class IncompleteHistory(Exception):
+    """An event that a state resolution needs is not stored here."""
+
+    def __init__(self, event_ids: Sequence[EventID]) -> None:
+        super().__init__(f"events that the state resolution needs are not known: {', '.join(event_ids)}")
+        self.event_ids = tuple(event_ids)
+
+
+class RoomStates:
+    """Reads that include events and state groups which are still in the writer's queue."""
+
+    def __init__(self, events: EventStore, states: StateStore) -> None:
+        self._events = events
+        self._states = states
+        self._rows_under_way: dict[EventID, EventRow] = {}
+        self._groups_under_way: dict[int, StateGroup] = {}
+
+    def under_way(self, rows: Iterable[EventRow], groups: Iterable[StateGroup]) -> None:
+        """These are in the writer's queue from now on."""
+        self._rows_under_way.update((row.event.event_id, row) for row in rows)
+        self._groups_under_way.update((group.number, group) for group in groups)
+
+    def settled(self, rows: Iterable[EventRow], groups: Iterable[StateGroup]) -> None:
+        """These have become durable, or have failed."""
+        for row in rows:
+            self._rows_under_way.pop(row.event.event_id, None)
+        for group in groups:
+            self._groups_under_way.pop(group.number, None)
+
+    async def maybe_row(self, event_id: EventID) -> EventRow | None:
+        """The event and what is known of it."""
+        return self._rows_under_way.get(event_id) or await self._events.maybe_row(event_id)
+
+    async def events(self, event_ids: Iterable[EventID]) -> dict[EventID, Event]:
+        """Those that are known, by ID."""
+        wanted = list(event_ids)
+        found = {
+            event_id: self._rows_under_way[event_id].event
+            for event_id in wanted
+            if event_id in self._rows_under_way
+        }
+        found.update(await self._events.events([event_id for event_id in wanted if event_id not in found]))
+        return found
+
+    async def group(self, number: int) -> StateGroup:
+        """The state group with this number."""
+        return self._groups_under_way.get(number) or await self._states.one_group(number)
+
+    async def groups_after(self, event_ids: Sequence[EventID]) -> list[StateGroup] | None:
+        """The state after each of the events; None when one of them is not known, or only as an outlier."""
+        groups = []
+        for event_id in event_ids:
+            row = await self.maybe_row(event_id)
+            if row is None or row.after_group is None:
+                return None
+            groups.append(await self.group(row.after_group))
+        return groups
+
+    async def resolve(self, version: RoomVersion, forks: Sequence[StateMap]) -> StateMap:
+        """The resolved state of `forks`; IncompleteHistory when it cannot be computed."""
+        distinct: list[StateMap] = []
+        for fork in forks:
+            if not any(fork is other or fork == other for other in distinct):
+                distinct.append(fork)
+        if len(distinct) == 1:
+            return distinct[0]
+        events: dict[EventID, Event] = {}
+        rejected: set[EventID] = set()
+        while True:
+            try:
+                return resolve(distinct, events, version, rejected)
+            except MissingEvents as missing:
+                wanted = sorted(missing.event_ids)
+            absent = []
+            for event_id in wanted:
+                row = await self.maybe_row(event_id)
+                if row is None:
+                    absent.append(event_id)
+                    continue
+                events[event_id] = row.event
+                if row.standing.is_rejected:
+                    rejected.add(event_id)
+            if absent:
+                raise IncompleteHistory(absent)
