@@ -44,6 +44,8 @@ class RoomMemory:
     auth_events: LruCache[EventID, Event] = field(default_factory=lambda: LruCache(CACHED_AUTH_EVENTS))
     lock: DeferredLock = field(default_factory=DeferredLock)
     under_way: int = 0
+    stale: bool = False
+    """This is no longer the room: a write failed or it was entered anew. Ask `RoomMemories` again."""
     _server_list: tuple[ServerName, ...] | None = None
 
     @property
@@ -134,15 +136,34 @@ class RoomMemories:
             if not lock.locked:
                 self._loading.pop(room_id, None)
 
+    async def maybe(self, room_id: RoomID) -> RoomMemory | None:
+        """The room, or None when this server does not know it."""
+        try:
+            return await self.one(room_id)
+        except UnknownRoom:
+            return None
+
+    async def locked(self, room_id: RoomID) -> RoomMemory:
+        """The room with its lock held; the caller releases it."""
+        while True:
+            room = await self.one(room_id)
+            await room.lock.acquire()
+            if not room.stale:
+                return room
+            room.lock.release()
+
     def put(self, room: RoomMemory) -> None:
-        """Add a room that has just come into being."""
+        """Add a room that has just come into being, or been entered anew."""
+        self.drop(room.room_id)
         self._memories[room.room_id] = room
         if len(self._memories) > self._capacity:
             self._evict()
 
     def drop(self, room_id: RoomID) -> None:
         """Forget what is in memory: the next use reads what is durable."""
-        self._memories.pop(room_id, None)
+        room = self._memories.pop(room_id, None)
+        if room is not None:
+            room.stale = True
 
     async def _load(self, room_id: RoomID) -> RoomMemory:
         row = await self._rooms.maybe_room(room_id)
@@ -169,4 +190,4 @@ class RoomMemories:
         for room_id in list(self._memories)[: max(1, self._capacity // 10)]:
             room = self._memories[room_id]
             if not room.under_way and not room.lock.locked:
-                del self._memories[room_id]
+                self.drop(room_id)

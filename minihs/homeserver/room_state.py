@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from minihs.events.event import Event
 from minihs.events.ids import EventID
 from minihs.events.versions import RoomVersion
-from minihs.rooms.resolution import MissingEvents, resolve
+from minihs.rooms.dag import MissingEvents
+from minihs.rooms.resolution import resolve
 from minihs.rooms.state_map import StateMap
 from minihs.store.events import EventRow, EventStore
 from minihs.store.state import StateGroup, StateStore
@@ -88,7 +89,7 @@ class RoomStates:
             try:
                 return resolve(distinct, events, version, rejected)
             except MissingEvents as missing:
-                wanted = sorted(missing.event_ids)
+                wanted = missing.ids
             absent = []
             for event_id in wanted:
                 row = await self.maybe_row(event_id)

@@ -15,21 +15,23 @@ from twisted.internet.defer import Deferred
 from minihs.events.build import EventTooLarge, build_event
 from minihs.events.canonical import NotCanonical
 from minihs.events.event import Event, InvalidEvent, StateKey
-from minihs.events.ids import EventID, RoomID, ServerName, UserID, server_name_of
+from minihs.events.ids import EventID, RoomID, ServerName, UserID
 from minihs.events.signatures import Signer
 from minihs.events.versions import RoomVersion
 from minihs.homeserver.errors import BadContent, Forbidden, TooLarge, Unavailable, UnknownRoom
-from minihs.homeserver.room_commits import Also, Appended, RoomCommits, RoomObserver
+from minihs.homeserver.room_commits import Also, Pending, RoomCommits, RoomObserver
 from minihs.homeserver.room_drafts import CREATE, EventDraft, needed_keys, own_room_id
 from minihs.homeserver.room_memory import RoomMemories, RoomMemory
+from minihs.homeserver.room_placement import RoomPlacement
+from minihs.homeserver.room_redactions import RoomRedactions
 from minihs.homeserver.room_state import IncompleteHistory, RoomStates
 from minihs.platform.clock import Clock
 from minihs.platform.entropy import Entropy
 from minihs.rooms.auth import Refused, authorise
-from minihs.rooms.dag import forward_extremities
 from minihs.rooms.power import PowerLevels
 from minihs.rooms.state_map import StateMap
 from minihs.store.events import EventRow, Standing
+from minihs.store.state import StateGroup
 from minihs.store.writer import BatchFailed
 
 MAX_DEPTH = (1 << 53) - 1
@@ -55,14 +57,18 @@ class Rooms:
         entropy: Entropy,
         memories: RoomMemories,
         states: RoomStates,
+        redactions: RoomRedactions,
         commits: RoomCommits,
+        placement: RoomPlacement,
     ) -> None:
         self._signer = signer
         self._clock = clock
         self._entropy = entropy
         self._memories = memories
         self._states = states
+        self._redactions = redactions
         self._commits = commits
+        self._placement = placement
 
     def observe(self, observer: RoomObserver) -> None:
         """Tell `observer` of every accepted event: while its batch is open, and when it is durable."""
@@ -161,16 +167,15 @@ class Rooms:
 
     async def send_all(self, drafts: Sequence[EventDraft], *, also: Also | None = None) -> list[Event]:
         """Like `send` for several events of one room: all or none; `also` is called for each."""
-        room = await self._memories.one(drafts[0].room_id)
-        if room.lock.locked:
-            await room.lock.acquire()
-            try:
-                done = await self._append(room, drafts, also)
-            finally:
+        while True:
+            room = await self._memories.one(drafts[0].room_id)
+            targets = await self._redaction_targets(room, drafts)
+            await self._load_auth_events(room, drafts)
+            if room.lock.locked:
+                await room.lock.acquire()
                 room.lock.release()
-        else:
-            done = await self._append(room, drafts, also)
-        return await self._durable(done)
+            elif not room.stale:
+                return await self._durable(self._append(Pending(room, local=True), drafts, targets, also))
 
     async def create(
         self,
@@ -203,11 +208,17 @@ class Rooms:
         verdict = authorise(create, {}, version)
         if isinstance(verdict, Refused):
             raise Forbidden(verdict.reason, verdict.rule)
-        appended = self._commits.begin_room(version, create, also)
-        room = appended.room
-        done = await self._append(room, drafts(room.room_id), also, appended)
+        room = self._new_room(version, create)
+        pending = Pending(room, local=True)
+        self._commits.begin_room(pending, create, also)
+        following = drafts(room.room_id)
         self._memories.put(room)
-        await self._durable(done)
+        try:
+            self._append(pending, following, {}, also)
+        except BaseException:
+            self._memories.drop(room.room_id)
+            raise
+        await self._durable(pending)
         return room.room_id
 
     async def build(self, draft: EventDraft) -> Event:
@@ -241,12 +252,7 @@ class Rooms:
         With `forward_from`, the event is passed on to all servers in the room but that one (what a resident
         server does with the joins, leaves and knocks of others).
         """
-        room = await self._memories.one(event.room_id)
-        await room.lock.acquire()
-        try:
-            return await self._place(room, event, state_before, standing, refusal, forward_from)
-        finally:
-            room.lock.release()
+        return await self._placement.receive(event, state_before, standing, refusal, forward_from)
 
     async def adopt(
         self,
@@ -259,28 +265,15 @@ class Rooms:
 
         `outliers` are the auth chain and the state as the other server sent them, checked.
         """
-        try:
-            known: RoomMemory | None = await self._memories.one(join_event.room_id)
-        except UnknownRoom:
-            known = None
-        if known is not None:
-            await known.lock.acquire()
-        try:
-            room, done = await self._commits.adopt(version, join_event, state_before, outliers, known)
-            self._memories.put(room)
-        finally:
-            if known is not None:
-                known.lock.release()
-        await self._durable_batch(room, done)
+        await (await self._placement.adopt(version, join_event, state_before, outliers))
 
-    async def store_outliers(self, room_id: RoomID, events: Sequence[tuple[Event, str | None]]) -> None:
+    async def store_outliers(self, events: Sequence[tuple[Event, str | None]]) -> None:
         """Store events without their place in the graph; each with the reason for its rejection, or None."""
-        await self._commits.store_outliers(events)
+        await self._placement.store_outliers(events)
 
-    async def store_history(self, room_id: RoomID, events: Sequence[tuple[Event, StateMap]]) -> None:
+    async def store_history(self, events: Sequence[tuple[Event, StateMap]]) -> None:
         """Store accepted events from before our time, newest first, each with the state before it."""
-        room = await self._memories.one(room_id)
-        await self._commits.store_history(room, events)
+        await self._placement.store_history(events)
 
     # Inside
 
@@ -288,40 +281,47 @@ class Rooms:
         row = await self._states.maybe_row(event_id)
         return None if row is None else row.event
 
-    async def _append(
+    def _append(
         self,
-        room: RoomMemory,
+        pending: Pending,
         drafts: Sequence[EventDraft],
+        targets: Mapping[EventID | None, EventRow],
         also: Also | None,
-        appended: Appended | None = None,
-    ) -> Appended:
-        """Build `drafts` on the room and submit them; no await between the first event and the submission."""
-        await self._load_auth_events(room, drafts)
-        targets = await self._redaction_targets(drafts)
+    ) -> Pending:
+        """Build `drafts` on the room and submit them, without giving control away."""
+        room = pending.room
         checkpoint = room.checkpoint() if len(drafts) > 1 else None
-        if appended is None:
-            appended = self._commits.begin(room)
         try:
             for draft in drafts:
                 event = self._authorised(room, draft)
-                self._commits.append(appended, event, draft, targets.get(draft.redacts), also)
+                self._commits.append(pending, event, draft, targets.get(draft.redacts), also)
         except BaseException:
             if checkpoint is not None:
                 room.restore(checkpoint)
             raise
-        self._commits.submit(appended)
-        return appended
+        self._commits.submit(pending)
+        return pending
 
-    async def _durable(self, appended: Appended) -> list[Event]:
-        await self._durable_batch(appended.room, appended.done)
-        return [row.event for row in appended.rows]
-
-    async def _durable_batch(self, room: RoomMemory, done: Deferred[None]) -> None:
+    async def _durable(self, pending: Pending) -> list[Event]:
         try:
-            await done
+            await pending.done
         except BatchFailed as failure:
-            self._memories.drop(room.room_id)
             raise Unavailable("The event could not be stored. Please try again.") from failure
+        return [row.event for row in pending.rows]
+
+    def _new_room(self, version: RoomVersion, create: Event) -> RoomMemory:
+        nothing = StateGroup(0, 0, StateMap())
+        room = RoomMemory(
+            room_id=create.room_id,
+            version=version,
+            group=nothing,
+            extremities=(),
+            depth=0,
+            durable=nothing.state,
+            durable_extremities=(),
+        )
+        room.remember((create,))
+        return room
 
     async def _load_auth_events(self, room: RoomMemory, drafts: Sequence[EventDraft]) -> None:
         """Bring what the auth rules will read into the room's memory; again, if the state moved meanwhile."""
@@ -394,7 +394,7 @@ class Rooms:
                 auth_events=tuple(
                     event.event_id
                     for key, event in state.items()
-                    if key != CREATE or version.create_event_in_auth_events
+                    if key != CREATE or version.create_in_auth_events
                 ),
                 redacts=draft.redacts,
             )
@@ -403,55 +403,13 @@ class Rooms:
         except (InvalidEvent, NotCanonical) as error:
             raise BadContent(str(error)) from error
 
-    async def _redaction_targets(self, drafts: Sequence[EventDraft]) -> dict[EventID | None, EventRow]:
+    async def _redaction_targets(
+        self, room: RoomMemory, drafts: Sequence[EventDraft]
+    ) -> dict[EventID | None, EventRow]:
         targets: dict[EventID | None, EventRow] = {}
         for draft in drafts:
             if draft.redacts is not None:
-                row = await self._states.maybe_row(draft.redacts)
-                if row is not None:
-                    targets[draft.redacts] = row
+                target = await self._redactions.target_of(draft, room)
+                if target is not None:
+                    targets[draft.redacts] = target
         return targets
-
-    async def _place(
-        self,
-        room: RoomMemory,
-        event: Event,
-        state_before: StateMap,
-        standing: Standing,
-        refusal: str | None,
-        forward_from: ServerName | None,
-    ) -> Deferred[None]:
-        appended = await self._commits.begin_placing(room, event, state_before, standing, refusal)
-        if standing is Standing.ACCEPTED:
-            children = await self._commits.accepted_children(event.event_id)
-            extremities = forward_extremities(room.extremities, event, has_children=bool(children))
-            if event.event_id in extremities:
-                await self._move(room, appended, extremities)
-            row = None if event.redacts is None else await self._states.maybe_row(event.redacts)
-            await self._commits.apply_redactions(appended, event, row)
-        servers = [
-            server
-            for server in room.server_list()
-            if forward_from is not None
-            and server not in (forward_from, server_name_of(event.sender), self._signer.server_name)
-        ]
-        self._commits.place(appended, servers)
-        return appended.done
-
-    async def _move(self, room: RoomMemory, appended: Appended, extremities: Sequence[EventID]) -> None:
-        """The event becomes an extremity: the current state is resolved anew over all of them."""
-        after = appended.after
-        others = [event_id for event_id in extremities if event_id != appended.rows[0].event.event_id]
-        state = after.state
-        if others:
-            groups = await self._states.groups_after(others)
-            if groups is None:
-                raise IncompleteHistory(others)
-            try:
-                state = await self._states.resolve(
-                    room.version, [after.state, *(group.state for group in groups)]
-                )
-            except IncompleteHistory:
-                # Nothing can be said of the forks together; what we stood on stays.
-                state = room.state
-        await self._commits.move(appended, tuple(extremities), state)

@@ -1,0 +1,51 @@
+"""Drafts: what an event of our own is to say, before it has a place in its room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from minihs.events.event import StateKey
+from minihs.events.ids import EventID, RoomID, ServerName, UserID
+from minihs.events.versions import RoomVersion
+from minihs.platform.entropy import Entropy, token_letters
+from minihs.rooms.auth import needed_state
+
+CREATE: StateKey = ("m.room.create", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventDraft:
+    """An event to be built, authorised and signed by `Rooms`.
+
+    `device_id` and `txn_id` name the request it came with, `delay_id` the future it was: its sender sees them
+    in `unsigned`. `origin_server_ts` is the time of building when left out.
+    """
+
+    room_id: RoomID
+    sender: UserID
+    type: str
+    content: Mapping[str, Any]
+    state_key: str | None = None
+    redacts: EventID | None = None
+    origin_server_ts: int | None = None
+    device_id: str | None = None
+    txn_id: str | None = None
+    delay_id: str | None = None
+
+
+def needed_keys(draft: EventDraft, version: RoomVersion) -> tuple[StateKey, ...]:
+    """The state that building and authorising `draft` reads; the create event is always among it."""
+    keys = needed_state(draft.type, draft.sender, draft.state_key, draft.content, version)
+    return keys if CREATE in keys else (CREATE, *keys)
+
+
+def own_room_id(version: RoomVersion, server_name: ServerName, entropy: Entropy) -> RoomID | None:
+    """The ID for a new room of ours; None where the version takes it from the create event."""
+    if version.room_id_is_create_hash:
+        return None
+    return RoomID(f"!{token_letters(entropy, 18, _ROOM_LETTERS)}:{server_name}")
+
+
+_ROOM_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
