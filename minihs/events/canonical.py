@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from types import NoneType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from canonicaljson import encode_canonical_json
 
@@ -20,6 +20,9 @@ MAX_INTEGER = 2**53 - 1
 
 MAX_DEPTH = 128
 """Levels of nesting. The specification sets none; serde_json, in other servers, stops at this one."""
+
+_MAX_STEP = 40
+"""Characters of each key that an error shows."""
 
 _MAX_LOOSE_BITS = 1024
 """Where integers are not limited (versions before 6): what a double can reach, so that printing is cheap."""
@@ -53,14 +56,14 @@ def check(value: object, *, strict_integers: bool = True) -> None:
     _check(value, MAX_DEPTH, strict_integers)
 
 
-def _check(value: object, depth: int, strict: bool) -> None:
+def _check(value: Any, depth: int, strict: bool) -> None:
     kind = type(value)
     if kind is str:
-        _check_text(value)  # type: ignore[arg-type]
+        _check_text(value)
     elif kind is dict:
         if depth <= 0:
             raise NotCanonical(f"is nested deeper than {MAX_DEPTH} levels")
-        for key, member in value.items():  # type: ignore[attr-defined]
+        for key, member in value.items():
             if type(key) is not str:
                 raise NotCanonical("has a key that is not a string")
             if not key.isascii():
@@ -70,11 +73,11 @@ def _check(value: object, depth: int, strict: bool) -> None:
             try:
                 _check(member, depth - 1, strict)
             except NotCanonical as refused:
-                raise refused.within(f".{key}") from None
+                raise refused.within(f".{key[:_MAX_STEP]}") from None
     elif kind is list:
         if depth <= 0:
             raise NotCanonical(f"is nested deeper than {MAX_DEPTH} levels")
-        for index, member in enumerate(value):  # type: ignore[arg-type]
+        for index, member in enumerate(value):
             if type(member) is str and member.isascii():
                 continue
             try:
@@ -82,13 +85,13 @@ def _check(value: object, depth: int, strict: bool) -> None:
             except NotCanonical as refused:
                 raise refused.within(f"[{index}]") from None
     elif kind is int:
-        _check_integer(value, strict)  # type: ignore[arg-type]
+        _check_integer(value, strict)
     elif kind is float:
         if strict:
             raise NotCanonical("is a number with a fraction or an exponent; only integers are allowed")
-        if not math.isfinite(value):  # type: ignore[arg-type]
+        if not math.isfinite(value):
             raise NotCanonical("is not a finite number")
-    elif kind is not bool and kind is not NoneType:
+    elif kind not in (bool, NoneType):
         raise NotCanonical(f"is a {kind.__name__}, which JSON has no word for")
 
 

@@ -82,7 +82,8 @@ class RoomVersion:
     Since v12, "Authorisation rules" 1.2 and 2."""
 
     create_in_auth_events: bool = True
-    """Events cite the create event. Until v11; then the room ID implies it, "Authorisation rules" 3.2 of v12."""
+    """Events cite the create event. Until v11; since v12 the room ID implies it, "Authorisation rules" 3.2.
+    """
 
     privileged_creators: bool = False
     """Creators (sender and `additional_creators`) have infinite power.

@@ -1,8 +1,8 @@
 """Builders of signed events and rooms for tests, with keys that follow from the specification's test seed.
 
-    room = RoomBuilder.create("@alice:hs1", version="12")
-    room.join("@bob:hs2")
-    event = room.message("@bob:hs2", "hello")
+room = RoomBuilder.create("@alice:hs1", version="12")
+room.join("@bob:hs2")
+event = room.message("@bob:hs2", "hello")
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def spec_key() -> SigningKey:
 
 @lru_cache
 def signer_of(server_name: str) -> Signer:
-    """The signer of a server in tests; "domain" has the specification's key, others one that follows from it."""
+    """The signer of a server in tests: "domain" has the specification's key, others one derived from it."""
     key = spec_key()
     if server_name != "domain":
         seed = sha256(key.encode() + server_name.encode()).digest()
@@ -162,7 +162,13 @@ class RoomBuilder:
         return self.add(self.make(sender, event_type, content, state_key, **options))
 
     def member(
-        self, sender: str, target: str, membership: str, *, content: Mapping[str, Any] | None = None, **options: Any
+        self,
+        sender: str,
+        target: str,
+        membership: str,
+        *,
+        content: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> Event:
         return self.state_event(
             sender, "m.room.member", target, {"membership": membership, **(content or {})}, **options
@@ -172,6 +178,4 @@ class RoomBuilder:
         return self.member(user, user, "join", **options)
 
     def message(self, sender: str, body: str = "hello", **options: Any) -> Event:
-        return self.add(
-            self.make(sender, "m.room.message", {"msgtype": "m.text", "body": body}, **options)
-        )
+        return self.add(self.make(sender, "m.room.message", {"msgtype": "m.text", "body": body}, **options))
