@@ -195,9 +195,7 @@ class RoomPlacement:
         groups.append(group)
         return group
 
-    def _after(
-        self, batch: Batch, before: StateGroup, event: Event, groups: list[StateGroup]
-    ) -> StateGroup:
+    def _after(self, batch: Batch, before: StateGroup, event: Event, groups: list[StateGroup]) -> StateGroup:
         if event.state_key is None:
             return before
         state = before.state.set(event.key, event.event_id)
@@ -322,6 +320,3 @@ def _already_done() -> Deferred[None]:
     done: Deferred[None] = Deferred()
     done.callback(None)
     return done
-
-
-

@@ -55,9 +55,7 @@ class RoomRedactions:
             return None
         return target if await self.applies(draft.sender, room.version, target, room.state) else None
 
-    async def applies(
-        self, sender: UserID, version: RoomVersion, target: EventRow, state: StateMap
-    ) -> bool:
+    async def applies(self, sender: UserID, version: RoomVersion, target: EventRow, state: StateMap) -> bool:
         """Whether `sender` may redact the target: by power, or as a user of the same server."""
         if target.redacted_by is not None:
             return False

@@ -19,7 +19,7 @@ from minihs.events.ids import EventID, RoomID, ServerName, UserID
 from minihs.events.signatures import Signer
 from minihs.events.versions import RoomVersion
 from minihs.homeserver.errors import BadContent, Forbidden, TooLarge, Unavailable, UnknownRoom
-from minihs.homeserver.room_commits import Also, Pending, RoomCommits, RoomObserver
+from minihs.homeserver.room_commits import Also, CommittedEvent, Pending, RoomCommits, RoomObserver
 from minihs.homeserver.room_drafts import CREATE, EventDraft, needed_keys, own_room_id
 from minihs.homeserver.room_memory import RoomMemories, RoomMemory
 from minihs.homeserver.room_placement import RoomPlacement
@@ -34,11 +34,13 @@ from minihs.store.events import EventRow, Standing
 from minihs.store.state import StateGroup
 from minihs.store.writer import BatchFailed
 
+__all__ = ["CommittedEvent", "EventDraft", "RoomObserver", "Rooms"]
+
 MAX_DEPTH = (1 << 53) - 1
 """Highest `depth`: the largest integer of canonical JSON (room versions, event format)."""
 
 MAX_PREV_EVENTS = 20
-"""A PDU names at most 20 previous events (room versions, event format); further extremities stay for later."""
+"""A PDU names at most 20 previous events (room versions, event format); the others stay for later."""
 
 
 class Rooms:

@@ -72,7 +72,7 @@ class DestinationStore:
     async def maybe_destination(self, server_name: ServerName) -> DestinationRow | None:
         """The row of this server; None when nothing was ever sent to it."""
         values = await self._reader.maybe(
-            f"SELECT {_COLUMNS} FROM destinations WHERE server_name = ?",  # noqa: S608
+            f"SELECT {_COLUMNS} FROM destinations WHERE server_name = ?",
             (server_name,),
         )
         return None if values is None else _row(values)
@@ -80,7 +80,7 @@ class DestinationStore:
     async def all_failing(self) -> Sequence[DestinationRow]:
         """The servers with a back-off, by name."""
         rows = await self._reader.all(
-            f"SELECT {_COLUMNS} FROM destinations WHERE retry_at_ms IS NOT NULL ORDER BY server_name"  # noqa: S608
+            f"SELECT {_COLUMNS} FROM destinations WHERE retry_at_ms IS NOT NULL ORDER BY server_name"
         )
         return [_row(values) for values in rows]
 
@@ -141,7 +141,7 @@ class DestinationStore:
     def put(self, batch: Batch, row: DestinationRow) -> None:
         """Store the whole row."""
         batch.add(
-            f"INSERT OR REPLACE INTO destinations ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
+            f"INSERT OR REPLACE INTO destinations ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
             (
                 row.server_name,
                 row.sent_position,

@@ -22,22 +22,6 @@ class RoomRow:
     state_group: int
 
 
-@dataclass(frozen=True, slots=True)
-class MembershipRow:
-    """The current membership of one user in one room; `position` is that of its last change."""
-
-    user_id: UserID
-    room_id: RoomID
-    membership: str
-    event_id: EventID
-    sender: UserID
-    position: int
-    forgotten: bool
-
-
-_MEMBERSHIP = "user_id, room_id, membership, event_id, sender, position, forgotten"
-
-
 class RoomStore:
     """Reads of rooms and memberships, and the statements that change them."""
 
@@ -69,23 +53,6 @@ class RoomStore:
             (room_id,),
         )
         return [user_id for (user_id,) in found]
-
-    async def maybe_membership(self, user_id: UserID, room_id: RoomID) -> MembershipRow | None:
-        """The user's current membership in the room, also in rooms known only by an invite."""
-        row = await self._reader.maybe(
-            f"SELECT {_MEMBERSHIP} FROM memberships WHERE user_id = ? AND room_id = ?",
-            (user_id, room_id),
-        )
-        return None if row is None else MembershipRow(*row[:6], bool(row[6]))
-
-    async def all_memberships(self, user_id: UserID, *memberships: str) -> list[MembershipRow]:
-        """The user's rooms with one of `memberships` (all, when none is named), in order of room ID."""
-        found = await self._reader.all(
-            f"SELECT {_MEMBERSHIP} FROM memberships WHERE user_id = ?1 AND"
-            " (?2 = '[]' OR membership IN (SELECT value FROM json_each(?2))) ORDER BY room_id",
-            (user_id, msgspec.json.encode(memberships).decode()),
-        )
-        return [MembershipRow(*row[:6], bool(row[6])) for row in found]
 
     def add_room(self, batch: Batch, room_id: RoomID, version: str, state_group: int) -> None:
         """A room becomes known, or is entered anew with other state."""
@@ -145,12 +112,6 @@ class RoomStore:
     def drop_membership(self, batch: Batch, user_id: UserID, room_id: RoomID) -> None:
         """A resolution took the member event out of the state."""
         batch.add("DELETE FROM memberships WHERE user_id = ? AND room_id = ?", (user_id, room_id))
-
-    def forget(self, batch: Batch, user_id: UserID, room_id: RoomID) -> None:
-        """The user no longer wants to see the room."""
-        batch.add(
-            "UPDATE memberships SET forgotten = 1 WHERE user_id = ? AND room_id = ?", (user_id, room_id)
-        )
 
     def add_state_change(
         self,
