@@ -86,3 +86,7 @@ class UnableToAuthoriseJoin(HomeserverError):
 
 class UnableToGrantJoin(HomeserverError):
     """A condition of a restricted room holds, but nobody here can invite (400 `M_UNABLE_TO_GRANT_JOIN`)."""
+
+
+class BadState(Forbidden):
+    """The state is not what the change starts from: ending a ban that is none (403 `M_BAD_STATE`)."""

@@ -15,7 +15,7 @@ from minihs.events.ids import RoomAlias, RoomID, ServerName, UserID
 
 if TYPE_CHECKING:
     from minihs.events.event import Event
-    from minihs.homeserver.rooms import EventDraft
+    from minihs.homeserver.room_drafts import EventDraft
 
 
 @dataclass(frozen=True, slots=True)

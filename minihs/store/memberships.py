@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minihs.events.ids import EventID, RoomID, ServerName, UserID
-from minihs.store.reader import Reader
+from minihs.store.reader import Reader, Row
 from minihs.store.writer import Batch
 
 
@@ -30,9 +30,8 @@ class MembershipRow:
 _COLUMNS = "user_id, room_id, membership, event_id, sender, position, forgotten"
 
 
-def _row(values: tuple[object, ...]) -> MembershipRow:
-    *fields, forgotten = values
-    return MembershipRow(*fields, forgotten=bool(forgotten))  # type: ignore[arg-type]
+def _row(values: Row) -> MembershipRow:
+    return MembershipRow(*values[:6], forgotten=bool(values[6]))
 
 
 class MembershipStore:
