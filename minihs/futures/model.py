@@ -54,7 +54,7 @@ class Cause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class MatrixError:
-    """Why an event could not be sent, as `/send` would have told: HTTP status, `errcode`, sentence, the rest."""
+    """Why an event could not be sent, as `/send` would have told: status, `errcode`, sentence, the rest."""
 
     status: int
     errcode: str
