@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 
 import msgspec
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
 from minihs.platform.clock import Clock
 from minihs.store.transactions import TransactionKey, TransactionStore
@@ -63,11 +62,10 @@ class Transactions:
                     )
                 )
                 self._prune_sometimes()
-        except BaseException:
-            failure = Failure()
+        except BaseException as error:
             del self._under_way[key]
             for waiting in waiters:
-                waiting.errback(failure)
+                waiting.errback(error)
             raise
         del self._under_way[key]
         for waiting in waiters:
