@@ -1,0 +1,263 @@
+"""Settings: a TOML file, flags that override it, and what they may say. Each part is handed only its section.
+
+`docs/settings.md` is made from this file. Names that other tools rely on are fixed by the design.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from minihs.events.ids import InvalidIdentifier, ServerName, parse_server_name
+from minihs.events.versions import SUPPORTED
+
+PositiveInt = Annotated[int, Meta(ge=1)]
+NonNegativeInt = Annotated[int, Meta(ge=0)]
+LogLevel = Literal["debug", "info", "warn", "error", "critical"]
+DialectName = Literal[
+    "will-expire",
+    "batch",
+    "tokens",
+    "tokens-on-send",
+    "future-id",
+    "delay-query",
+    "merged",
+    "msc4486",
+    "msc4309",
+]
+
+
+class InvalidSettings(Exception):
+    """The settings cannot be used; the message names the setting and says what it takes."""
+
+
+class Section(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """A table of the settings file."""
+
+
+class ServerSection(Section):
+    """Who this server is and where it listens."""
+
+    name: str = ""
+    """The server name: what stands behind the colon in its users' IDs."""
+    data_dir: str = "minihs-data"
+    """Holds the database and the signing key; one process at a time."""
+    client_listen: str = "127.0.0.1:8008"
+    """HOST:PORT of the client API, plain HTTP: a proxy adds TLS."""
+    federation_listen: str = "127.0.0.1:8448"
+    """HOST:PORT of the server-server API, TLS."""
+    tls_certificate: str | None = None
+    """PEM file with the certificate chain of the federation listener."""
+    tls_private_key: str | None = None
+    """PEM file with its key."""
+    public_base_url: str | None = None
+    """What `/.well-known/matrix/client` tells clients; nothing is served there when unset."""
+    delegated_server: str | None = None
+    """What `/.well-known/matrix/server` tells other servers; nothing is served there when unset."""
+
+
+class RegistrationSection(Section):
+    """Who may make an account over the client API."""
+
+    enabled: bool = False
+    """Open registration. Safe only where nobody else can reach the server."""
+    guests: bool = False
+    """Whether guests may register; needs `enabled`."""
+
+
+class FuturesSection(Section):
+    """Delayed events."""
+
+    max_delay_ms: NonNegativeInt | None = 86_400_000
+    """Longest delay; `null` is no limit of our own."""
+    max_scheduled: NonNegativeInt = 100
+    """Most futures a user may have scheduled; 0 refuses all."""
+    dialects: Sequence[DialectName] = ("tokens", "delay-query", "merged")
+    """The generations of the proposal that are served."""
+    retention_ms: NonNegativeInt = 7 * 86_400_000
+    """How long an outcome is kept."""
+    retention_count: NonNegativeInt = 1_000
+    """How many outcomes are kept for each user."""
+    unauthenticated_management: bool = True
+    """Whether the delay ID alone is enough on the unstable action paths."""
+    unstable_conflict: Literal[404, 409] = 404
+    """What an action that contradicts the outcome answers on unstable paths."""
+
+
+class FederationSection(Section):
+    """Other servers."""
+
+    ca_file: str | None = None
+    """PEM file with certificate authorities to trust besides the system's."""
+    allow_private_addresses: bool = False
+    """Whether private, loopback and other special addresses may be connected to."""
+    retry_initial_ms: PositiveInt = 2_000
+    """First pause after a failure; it doubles from there."""
+    retry_max_ms: PositiveInt = 3_600_000
+    """Longest pause."""
+    request_timeout_ms: PositiveInt = 60_000
+    """Longest wait for another server's answer."""
+    notaries: Sequence[str] = ()
+    """Servers to ask for keys that cannot be had directly."""
+
+
+class RateLimitsSection(Section):
+    """How many requests of a kind are put up with; see the table in `docs/settings.md`."""
+
+    enabled: bool = True
+    buckets: Mapping[str, tuple[float, PositiveInt]] = {}
+    """Other numbers for single rows of the table: name = [per second, burst]."""
+
+
+class RoomsSection(Section):
+    """Rooms."""
+
+    default_version: str = "12"
+    """The version of new rooms whose creator names none."""
+
+
+class HttpSection(Section):
+    """Listeners."""
+
+    trusted_proxies: Sequence[str] = ()
+    """Addresses or networks whose `X-Forwarded-For` is believed."""
+    max_request_bytes: PositiveInt = 1_048_576
+    """Largest body of a client's request."""
+
+
+class DatabaseSection(Section):
+    """Storage."""
+
+    synchronous: Literal["OFF", "NORMAL", "FULL", "EXTRA"] = "FULL"
+    """SQLite's pragma; anything less than FULL can lose acknowledged events in a power cut."""
+
+
+class MetricsSection(Section):
+    """Prometheus metrics."""
+
+    listen: str | None = None
+    """HOST:PORT of a listener of their own, plain HTTP; off when unset."""
+
+
+class LoggingSection(Section):
+    """Logs."""
+
+    file: str | None = None
+    """Where to; the terminal when unset. A file gets JSON lines."""
+    level: LogLevel = "info"
+    levels: Mapping[str, LogLevel] = {}
+    """Levels of single parts, by module name, such as `minihs.federation`."""
+
+
+class Config(Section):
+    """All settings."""
+
+    server: ServerSection = field(default_factory=ServerSection)
+    registration: RegistrationSection = field(default_factory=RegistrationSection)
+    futures: FuturesSection = field(default_factory=FuturesSection)
+    federation: FederationSection = field(default_factory=FederationSection)
+    rate_limits: RateLimitsSection = field(default_factory=RateLimitsSection)
+    rooms: RoomsSection = field(default_factory=RoomsSection)
+    http: HttpSection = field(default_factory=HttpSection)
+    database: DatabaseSection = field(default_factory=DatabaseSection)
+    metrics: MetricsSection = field(default_factory=MetricsSection)
+    logging: LoggingSection = field(default_factory=LoggingSection)
+
+    @property
+    def server_name(self) -> ServerName:
+        """The server name, checked."""
+        return ServerName(self.server.name)
+
+
+def load_config(file: Path | None, overrides: Mapping[str, Any]) -> Config:
+    """The settings of `file` with `overrides` (dotted name to value) over them.
+
+    A value that is a string also fits a setting of another type when TOML would read it as one, so that
+    `--set futures.max_delay_ms=1000` works. Raises InvalidSettings.
+    """
+    settings: dict[str, Any] = {}
+    if file is not None:
+        try:
+            settings = tomllib.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InvalidSettings(f"{file} cannot be read: {error.strerror}.") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InvalidSettings(f"{file} is not valid TOML: {error}.") from error
+    for name, value in overrides.items():
+        _put(settings, name, value)
+    try:
+        config = msgspec.convert(settings, Config)
+    except msgspec.ValidationError as error:
+        raise InvalidSettings(_sentence(str(error))) from error
+    _check(config)
+    return config
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`KEY=VALUE` of the command line: a dotted name, and a value as TOML or, failing that, a plain string."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise InvalidSettings(f"{text!r} is not KEY=VALUE, such as futures.max_delay_ms=60000.")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), None if value == "null" else value
+
+
+def _put(settings: dict[str, Any], name: str, value: Any) -> None:
+    table = settings
+    *sections, last = name.split(".")
+    for section in sections:
+        inner = table.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise InvalidSettings(f"{name}: {section} is not a table of settings.")
+        table = inner
+    table[last] = value
+
+
+def _check(config: Config) -> None:
+    try:
+        parse_server_name(config.server.name)
+    except InvalidIdentifier as error:
+        raise InvalidSettings(
+            f"server.name: {error}. Give the name that stands behind the colon in user IDs (--server-name)."
+        ) from error
+    if config.rooms.default_version not in SUPPORTED:
+        raise InvalidSettings(f"rooms.default_version: one of {', '.join(SUPPORTED)}.")
+    if {"tokens-on-send", "future-id"} <= set(config.futures.dialects):
+        raise InvalidSettings(
+            "futures.dialects: tokens-on-send and future-id use the same parameters; name one of them."
+        )
+    if (config.server.tls_certificate is None) != (config.server.tls_private_key is None):
+        raise InvalidSettings("server.tls_certificate and server.tls_private_key go together.")
+    for name, address in (
+        ("server.client_listen", config.server.client_listen),
+        ("server.federation_listen", config.server.federation_listen),
+        ("metrics.listen", config.metrics.listen),
+    ):
+        if address is not None:
+            try:
+                parse_listen(address)
+            except ValueError as error:
+                raise InvalidSettings(f"{name}: {error}") from error
+
+
+def parse_listen(address: str) -> tuple[str, int]:
+    """`HOST:PORT` (IPv6 in brackets); port 0 takes any free one. ValueError with a sentence."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{address!r} is not HOST:PORT, such as 127.0.0.1:8008.")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _sentence(message: str) -> str:
+    """msgspec's message with the setting's name in front, as it is written on the command line."""
+    what, separator, where = message.rpartition(" - at `$.")
+    if not separator:
+        return f"{message}."
+    return f"{where.removesuffix('`')}: {what[0].lower()}{what[1:]}."
