@@ -40,7 +40,7 @@ class Section(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A table of the settings file."""
 
 
-class ServerSection(Section):
+class ServerSection(Section, frozen=True):
     """Who this server is and where it listens."""
 
     name: str = ""
@@ -61,7 +61,7 @@ class ServerSection(Section):
     """What `/.well-known/matrix/server` tells other servers; nothing is served there when unset."""
 
 
-class RegistrationSection(Section):
+class RegistrationSection(Section, frozen=True):
     """Who may make an account over the client API."""
 
     enabled: bool = False
@@ -70,7 +70,7 @@ class RegistrationSection(Section):
     """Whether guests may register; needs `enabled`."""
 
 
-class FuturesSection(Section):
+class FuturesSection(Section, frozen=True):
     """Delayed events."""
 
     max_delay_ms: NonNegativeInt | None = 86_400_000
@@ -89,7 +89,7 @@ class FuturesSection(Section):
     """What an action that contradicts the outcome answers on unstable paths."""
 
 
-class FederationSection(Section):
+class FederationSection(Section, frozen=True):
     """Other servers."""
 
     ca_file: str | None = None
@@ -106,7 +106,7 @@ class FederationSection(Section):
     """Servers to ask for keys that cannot be had directly."""
 
 
-class RateLimitsSection(Section):
+class RateLimitsSection(Section, frozen=True):
     """How many requests of a kind are put up with; see the table in `docs/settings.md`."""
 
     enabled: bool = True
@@ -114,14 +114,14 @@ class RateLimitsSection(Section):
     """Other numbers for single rows of the table: name = [per second, burst]."""
 
 
-class RoomsSection(Section):
+class RoomsSection(Section, frozen=True):
     """Rooms."""
 
     default_version: str = "12"
     """The version of new rooms whose creator names none."""
 
 
-class HttpSection(Section):
+class HttpSection(Section, frozen=True):
     """Listeners."""
 
     trusted_proxies: Sequence[str] = ()
@@ -130,21 +130,21 @@ class HttpSection(Section):
     """Largest body of a client's request."""
 
 
-class DatabaseSection(Section):
+class DatabaseSection(Section, frozen=True):
     """Storage."""
 
     synchronous: Literal["OFF", "NORMAL", "FULL", "EXTRA"] = "FULL"
     """SQLite's pragma; anything less than FULL can lose acknowledged events in a power cut."""
 
 
-class MetricsSection(Section):
+class MetricsSection(Section, frozen=True):
     """Prometheus metrics."""
 
     listen: str | None = None
     """HOST:PORT of a listener of their own, plain HTTP; off when unset."""
 
 
-class LoggingSection(Section):
+class LoggingSection(Section, frozen=True):
     """Logs."""
 
     file: str | None = None
@@ -154,7 +154,7 @@ class LoggingSection(Section):
     """Levels of single parts, by module name, such as `minihs.federation`."""
 
 
-class Config(Section):
+class Config(Section, frozen=True):
     """All settings."""
 
     server: ServerSection = field(default_factory=ServerSection)
@@ -199,7 +199,7 @@ def load_config(file: Path | None, overrides: Mapping[str, Any]) -> Config:
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """`KEY=VALUE` of the command line: a dotted name, and a value as TOML or, failing that, a plain string."""
+    """`KEY=VALUE` of the command line: a dotted name, and a value in TOML or, failing that, plain text."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise InvalidSettings(f"{text!r} is not KEY=VALUE, such as futures.max_delay_ms=60000.")

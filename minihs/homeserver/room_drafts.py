@@ -11,8 +11,9 @@ from minihs.events.ids import EventID, RoomID, ServerName, UserID
 from minihs.events.versions import RoomVersion
 from minihs.platform.entropy import Entropy, token_letters
 from minihs.rooms.auth import needed_state
+from minihs.rooms.power import CREATE
 
-CREATE: StateKey = ("m.room.create", "")
+__all__ = ["CREATE", "EventDraft", "needed_keys", "own_room_id"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

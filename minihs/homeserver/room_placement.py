@@ -14,11 +14,11 @@ from minihs.events.event import Event
 from minihs.events.ids import EventID, ServerName, server_name_of
 from minihs.events.versions import RoomVersion
 from minihs.homeserver.room_commits import Pending, RoomCommits
-from minihs.homeserver.room_drafts import CREATE
 from minihs.homeserver.room_memory import RoomMemories, RoomMemory
 from minihs.homeserver.room_redactions import RoomRedactions
 from minihs.homeserver.room_state import IncompleteHistory, RoomStates
 from minihs.rooms.dag import extremities_after
+from minihs.rooms.power import CREATE
 from minihs.rooms.state_map import StateChange, StateMap
 from minihs.store.events import EventRow, EventStore, Standing
 from minihs.store.rooms import RoomStore

@@ -6,18 +6,16 @@ when both events are here (room version 3, "Handling redactions"), in whichever 
 
 from __future__ import annotations
 
-from minihs.events.event import Event, StateKey
+from minihs.events.event import Event
 from minihs.events.ids import UserID, server_name_of
 from minihs.events.versions import RoomVersion
 from minihs.homeserver.room_commits import Pending, RoomCommits
-from minihs.homeserver.room_drafts import CREATE, EventDraft
+from minihs.homeserver.room_drafts import EventDraft
 from minihs.homeserver.room_memory import RoomMemory
 from minihs.homeserver.room_state import RoomStates
-from minihs.rooms.power import PowerLevels
+from minihs.rooms.power import CREATE, POWER_LEVELS, PowerLevels
 from minihs.rooms.state_map import StateMap
 from minihs.store.events import EventRow, EventStore
-
-POWER_LEVELS: StateKey = ("m.room.power_levels", "")
 
 
 class RoomRedactions:
@@ -67,5 +65,5 @@ class RoomRedactions:
         by_key = {event.key: event for event in events.values()}
         if CREATE not in by_key:
             return False
-        power = PowerLevels.of(by_key[CREATE], by_key.get(POWER_LEVELS), version)
+        power = PowerLevels.of(by_key, version)
         return power.level_of(sender) >= power.redact

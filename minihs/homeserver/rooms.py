@@ -20,7 +20,7 @@ from minihs.events.signatures import Signer
 from minihs.events.versions import RoomVersion
 from minihs.homeserver.errors import BadContent, Forbidden, TooLarge, Unavailable, UnknownRoom
 from minihs.homeserver.room_commits import Also, CommittedEvent, Pending, RoomCommits, RoomObserver
-from minihs.homeserver.room_drafts import CREATE, EventDraft, needed_keys, own_room_id
+from minihs.homeserver.room_drafts import EventDraft, needed_keys, own_room_id
 from minihs.homeserver.room_memory import RoomMemories, RoomMemory
 from minihs.homeserver.room_placement import RoomPlacement
 from minihs.homeserver.room_redactions import RoomRedactions
@@ -28,7 +28,7 @@ from minihs.homeserver.room_state import IncompleteHistory, RoomStates
 from minihs.platform.clock import Clock
 from minihs.platform.entropy import Entropy
 from minihs.rooms.auth import Refused, authorise
-from minihs.rooms.power import PowerLevels
+from minihs.rooms.power import CREATE, POWER_LEVELS, PowerLevels
 from minihs.rooms.state_map import StateMap
 from minihs.store.events import EventRow, Standing
 from minihs.store.state import StateGroup
@@ -100,9 +100,9 @@ class Rooms:
 
     async def power_levels(self, room_id: RoomID) -> PowerLevels:
         """Who may do what in the room."""
-        found = await self.state_events(room_id, (CREATE, ("m.room.power_levels", "")))
+        found = await self.state_events(room_id, (CREATE, POWER_LEVELS))
         version = await self.version_of(room_id)
-        return PowerLevels.of(found[CREATE], found.get(("m.room.power_levels", "")), version)
+        return PowerLevels.of(found, version)
 
     async def joined_users(self, room_id: RoomID) -> tuple[UserID, ...]:
         """Who is joined, sorted; includes what is still being written."""
