@@ -50,6 +50,17 @@ class RoomStates:
         """The event and what is known of it."""
         return self._rows_under_way.get(event_id) or await self._events.maybe_row(event_id)
 
+    async def rows(self, event_ids: Iterable[EventID]) -> dict[EventID, EventRow]:
+        """Those that are known, in the order in which they were asked for."""
+        wanted = list(event_ids)
+        under_way = self._rows_under_way
+        stored = await self._events.rows([event_id for event_id in wanted if event_id not in under_way])
+        return {
+            event_id: row
+            for event_id in wanted
+            if (row := under_way.get(event_id) or stored.get(event_id)) is not None
+        }
+
     async def events(self, event_ids: Iterable[EventID]) -> dict[EventID, Event]:
         """Those that are known, by ID."""
         wanted = list(event_ids)

@@ -86,6 +86,10 @@ class Rooms:
         """The durable current state."""
         return (await self._memories.one(room_id)).durable
 
+    async def newest_state(self, room_id: RoomID) -> StateMap:
+        """The current state with what is still being written: what events from elsewhere are judged by."""
+        return (await self._memories.one(room_id)).state
+
     async def state_event(self, room_id: RoomID, event_type: str, state_key: str = "") -> Event | None:
         """One event of the durable current state."""
         event_id = (await self._memories.one(room_id)).durable.get((event_type, state_key))
@@ -126,6 +130,10 @@ class Rooms:
     async def row(self, event_id: EventID) -> EventRow | None:
         """An event and its standing, also while it is being written."""
         return await self._states.maybe_row(event_id)
+
+    async def rows(self, event_ids: Iterable[EventID]) -> dict[EventID, EventRow]:
+        """Several events and their standing, also while they are being written, in the order asked for."""
+        return await self._states.rows(event_ids)
 
     async def state_before(self, event_id: EventID) -> StateMap | None:
         """The state before the event; None when it is not known."""

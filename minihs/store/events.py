@@ -92,8 +92,14 @@ class EventStore:
         self._cache: LruCache[EventID, EventRow] = LruCache(cached_events)
 
     async def positions(self) -> tuple[int, int]:
-        """The lowest (at most 0) and the highest (at least 0) position in use."""
-        lowest, highest = await self._reader.one("SELECT MIN(position), MAX(position) FROM events")
+        """The lowest (at most 0) and the highest (at least 0) position in use.
+
+        Memberships of rooms elsewhere (invites, knocks) have positions, too, and no event.
+        """
+        lowest, highest = await self._reader.one(
+            "SELECT MIN(position), max(coalesce(MAX(position), 0),"
+            " coalesce((SELECT MAX(position) FROM memberships), 0)) FROM events"
+        )
         return min(lowest or 0, 0), max(highest or 0, 0)
 
     async def maybe_row(self, event_id: EventID) -> EventRow | None:
