@@ -1,0 +1,144 @@
+"""What becomes of a PDU that another server sent: the numbered checks on receipt, in order, on one page.
+
+Facts in, verdict out: whoever asks has verified signatures, fetched events and resolved states. Answers to
+"Checks performed on receipt of a PDU" of the server-server API. Its check 7 concerns rooms with a policy
+server, which this server does not consult.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from minihs.events.event import Event, InvalidEvent, StateKey, parse_event
+from minihs.events.hashes import content_hash_matches
+from minihs.events.ids import EventID
+from minihs.events.redaction import redact_event
+from minihs.events.versions import RoomVersion
+from minihs.rooms.auth import Refused, authorise, check_auth_events
+from minihs.rooms.dag import MissingEvents
+from minihs.rooms.power import CREATE
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Not kept at all, as if it had never come."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Kept as rejected: not state, not shown, not built upon, yet known to later events that refer to it."""
+
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SoftFail:
+    """Part of the graph and of its own state, but not shown to clients and not built upon."""
+
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """An event of the room like any other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Genuine:
+    """Passed checks 1 to 3. `event` is the one to go on with; `redacted` says that its hash did not match."""
+
+    event: Event
+    redacted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CitedEvents:
+    """What an event's `auth_events` name, as far as it is known, and which of that was rejected.
+
+    `create` is the create event that a room ID of version 12 implies; None in older rooms, where it is
+    cited, and if it is not known or was rejected.
+    """
+
+    events: Mapping[EventID, Event]
+    rejected: AbstractSet[EventID] = frozenset()
+    create: Event | None = None
+
+    def of(self, event: Event) -> list[Event]:
+        """The events that `event` cites, in its order; raises `MissingEvents` if any is not known."""
+        if missing := [event_id for event_id in event.auth_events if event_id not in self.events]:
+            raise MissingEvents(missing)
+        return [self.events[event_id] for event_id in event.auth_events]
+
+
+Verdict: TypeAlias = Drop | Reject | SoftFail | Accept
+
+
+def check_format(pdu: object, version: RoomVersion) -> Event | Drop:
+    """Check 1: is it a valid event of its room's version?"""
+    try:
+        return parse_event(pdu, version)
+    except InvalidEvent as invalid:
+        return Drop(f"check 1, format: {invalid}")
+
+
+def check_origin(event: Event, bad_signature: str | None) -> Genuine | Drop:
+    """Checks 2 and 3: is it signed by whom it should be, and is its content what was signed?
+
+    `bad_signature` says what is wrong with the signatures that `required_signers` wants; None if nothing is.
+    Signatures cover the redacted event alone, so an event with a wrong hash counts as far as that goes.
+    """
+    if bad_signature is not None:
+        return Drop(f"check 2, signatures: {bad_signature}")
+    if not content_hash_matches(event.pdu):
+        return Genuine(redact_event(event), redacted=True)
+    return Genuine(event, redacted=False)
+
+
+def check_rights(
+    event: Event,
+    cited: CitedEvents,
+    state_before: Mapping[StateKey, Event],
+    current_state: Mapping[StateKey, Event] | None,
+) -> Reject | SoftFail | Accept:
+    """Checks 4 to 6: was its sender allowed to send it, then and now?
+
+    The states need hold only what `authorise` reads. `current_state` is None for an event fetched as history,
+    which is not news and so cannot soft-fail.
+    """
+    by_citations = check_citations(event, cited)
+    if isinstance(by_citations, Reject):
+        return by_citations
+    then = authorise(event, state_before, event.version)
+    if isinstance(then, Refused):
+        return Reject(then.rule, f"check 5, the state before it: {then.reason}")
+    if current_state is None:
+        return Accept()
+    now = authorise(event, current_state, event.version)
+    if isinstance(now, Refused):
+        return SoftFail(now.rule, f"check 6, the current state: {now.reason}")
+    return Accept()
+
+
+def check_citations(event: Event, cited: CitedEvents) -> Reject | Accept:
+    """Check 4: do its auth events allow it? This is all that can be asked of an outlier.
+
+    Raises `MissingEvents` if `cited` lacks one of the event's `auth_events`.
+    """
+    auth_events = cited.of(event)
+    selection = check_auth_events(event, auth_events, event.version, cited.rejected)
+    if isinstance(selection, Refused):
+        return Reject(selection.rule, f"check 4, its auth events: {selection.reason}")
+    basis = {auth_event.key: auth_event for auth_event in auth_events}
+    if cited.create is not None:
+        basis[CREATE] = cited.create
+    allowed = authorise(event, basis, event.version)
+    if isinstance(allowed, Refused):
+        return Reject(allowed.rule, f"check 4, its auth events: {allowed.reason}")
+    return Accept()
