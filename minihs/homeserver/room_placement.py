@@ -241,7 +241,8 @@ class RoomPlacement:
         groups = await self._states.groups_after(others)
         if groups is None:
             raise IncompleteHistory(others)
-        state = await self._states.resolve(room.version, [after.state, *(group.state for group in groups)])
+        forks = [after.state, *(group.state for group in groups)]
+        state = await self._states.resolve(room.version, forks, placing=event)
         if state == after.state:
             return after
         return self._group_near(pending.batch, room.group, state, pending.groups)

@@ -86,15 +86,20 @@ class RoomStates:
             groups.append(await self.group(row.after_group))
         return groups
 
-    async def resolve(self, version: RoomVersion, forks: Sequence[StateMap]) -> StateMap:
-        """The resolved state of `forks`; IncompleteHistory when it cannot be computed."""
+    async def resolve(
+        self, version: RoomVersion, forks: Sequence[StateMap], placing: Event | None = None
+    ) -> StateMap:
+        """The resolved state of `forks`; IncompleteHistory when it cannot be computed.
+
+        `placing` is an event in one of them that is not stored yet.
+        """
         distinct: list[StateMap] = []
         for fork in forks:
             if not any(fork is other or fork == other for other in distinct):
                 distinct.append(fork)
         if len(distinct) == 1:
             return distinct[0]
-        events: dict[EventID, Event] = {}
+        events: dict[EventID, Event] = {} if placing is None else {placing.event_id: placing}
         rejected: set[EventID] = set()
         while True:
             try:

@@ -17,15 +17,6 @@ CREATE TABLE server_key_documents (         -- the last good answer of each serv
     fetched_ms     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE inbound_transactions (         -- replies to transactions, so that a repeat is answered and not run
-    origin      TEXT NOT NULL,
-    txn_id      TEXT NOT NULL,
-    reply       BLOB NOT NULL,              -- JSON
-    received_ms INTEGER NOT NULL,
-    PRIMARY KEY (origin, txn_id)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX inbound_transactions_by_age ON inbound_transactions (received_ms);
-
 -- The last position of a transaction that was sent and not yet answered: after a restart it is repeated
 -- with the same contents and the same transaction ID.
 ALTER TABLE destinations ADD COLUMN sending_position INTEGER;

@@ -1,0 +1,115 @@
+"""Group commit: together or not at all, alone when bad, chained, and the end when the disk fails."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import pytest
+
+from minihs.platform.clock import VirtualClock
+from minihs.platform.workers import InlineWorkers
+from minihs.store.writer import Batch, BatchFailed, Writer, WriterStopped
+from tests.support.deferreds import finish, run
+
+
+class Table:
+    """A writer over one table of unique numbers."""
+
+    def __init__(self, connection: Any = None) -> None:
+        self.clock = VirtualClock()
+        self.connection = connection or sqlite3.connect(":memory:", isolation_level=None)
+        self.connection.execute("CREATE TABLE numbers (number INTEGER PRIMARY KEY)")
+        self.fatal: list[str] = []
+        self.writer = Writer(
+            self.connection, clock=self.clock, workers=InlineWorkers(), on_fatal=self.fatal.append
+        )
+
+    def submit(self, *numbers: object, chain: str | None = None) -> Any:
+        batch = Batch()
+        for number in numbers:
+            batch.add("INSERT INTO numbers VALUES (?)", (number,))
+        return self.writer.submit(batch, chain)
+
+    def stored(self) -> list[int]:
+        return [number for (number,) in self.connection.execute("SELECT number FROM numbers ORDER BY 1")]
+
+
+def test_a_batch_is_acknowledged_only_once_it_is_committed() -> None:
+    table = Table()
+    done = table.submit(1, 2)
+    assert not done.called
+    assert not table.connection.in_transaction
+    finish(table.clock, done)
+    assert table.stored() == [1, 2]
+    assert not table.connection.in_transaction
+
+
+def test_batches_of_one_turn_share_a_transaction() -> None:
+    statements: list[str] = []
+    table = Table()
+    table.connection.set_trace_callback(statements.append)
+    waiting = [table.submit(number) for number in range(5)]
+    for done in waiting:
+        finish(table.clock, done)
+    assert [statement for statement in statements if statement == "COMMIT"] == ["COMMIT"]
+
+
+def test_a_bad_batch_fails_alone_and_whole() -> None:
+    table = Table()
+    good, bad, other = table.submit(1), table.submit(2, 1), table.submit(3)
+    finish(table.clock, good)
+    with pytest.raises(BatchFailed, match="UNIQUE"):
+        finish(table.clock, bad)
+    finish(table.clock, other)
+    assert table.stored() == [1, 3]
+
+
+def test_what_was_built_on_a_failed_batch_fails_with_it_and_other_chains_do_not() -> None:
+    table = Table()
+    first = table.submit(1, chain="room")
+    bad = table.submit(1, chain="room")
+    built_on_it = table.submit(2, chain="room")
+    elsewhere = table.submit(3, chain="other")
+    finish(table.clock, first)
+    for done in (bad, built_on_it):
+        with pytest.raises(BatchFailed):
+            finish(table.clock, done)
+    finish(table.clock, elsewhere)
+    assert table.stored() == [1, 3]
+    finish(table.clock, table.submit(4, chain="room"))
+    assert table.stored() == [1, 3, 4]
+
+
+def test_stopping_waits_for_what_was_submitted_and_then_takes_nothing() -> None:
+    table = Table()
+    done = table.submit(1)
+    run(table.clock, table.writer.stop())
+    assert done.called
+    assert table.stored() == [1]
+    with pytest.raises(WriterStopped):
+        finish(table.clock, table.submit(2))
+
+
+class FullDisk(sqlite3.Connection):
+    """A connection whose commits fail as on a full disk, once it is told so."""
+
+    full = False
+
+    def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+        if self.full and sql == "COMMIT":
+            raise sqlite3.OperationalError("database or disk is full")
+        return super().execute(sql, *args)
+
+
+def test_a_full_disk_is_reported_once_and_nobody_is_told_that_their_batch_is_stored() -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None, factory=FullDisk)
+    table = Table(connection)
+    connection.full = True
+    first, second = table.submit(1), table.submit(2)
+    table.clock.advance(1)
+    assert table.fatal == ["The database cannot be written: database or disk is full."]
+    assert not first.called
+    assert not second.called
+    with pytest.raises(WriterStopped):
+        finish(table.clock, table.submit(3))
