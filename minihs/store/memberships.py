@@ -31,7 +31,8 @@ _COLUMNS = "user_id, room_id, membership, event_id, sender, position, forgotten"
 
 
 def _row(values: Row) -> MembershipRow:
-    return MembershipRow(*values[:6], forgotten=bool(values[6]))
+    user_id, room_id, membership, event_id, sender, position, forgotten = values
+    return MembershipRow(user_id, room_id, membership, event_id, sender, position, bool(forgotten))
 
 
 class MembershipStore:
