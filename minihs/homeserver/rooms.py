@@ -201,20 +201,22 @@ class Rooms:
         `drafts` is called with the room's ID for the events after `m.room.create`.
         """
         room_id = own_room_id(version, self._signer.server_name, self._entropy)
-        create = self._build(
-            version,
-            EventDraft(
+        origin_server_ts = self._clock.wall_ms()
+        while True:
+            draft = EventDraft(
                 room_id=room_id or RoomID(""),
                 sender=creator,
                 type="m.room.create",
                 content=create_content,
                 state_key="",
-            ),
-            room_id=room_id,
-            prev_events=(),
-            depth=1,
-            state={},
-        )
+                origin_server_ts=origin_server_ts,
+            )
+            create = self._build(version, draft, room_id=room_id, prev_events=(), depth=1, state={})
+            known = await self._memories.maybe(create.room_id)
+            if known is None and self._memories.maybe_loaded(create.room_id) is None:
+                break
+            # Since version 12 the same creator, content and time make the same room.
+            origin_server_ts += 1
         verdict = authorise(create, {}, version)
         if isinstance(verdict, Refused):
             raise Forbidden(verdict.reason, verdict.rule)

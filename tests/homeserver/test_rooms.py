@@ -33,6 +33,15 @@ def test_a_room_is_created_in_one_batch_and_survives_a_restart(version: str) -> 
     assert server.run(server.rooms.joined_users(room_id)) == (ALICE,)
 
 
+@pytest.mark.parametrize("version", ["11", "12"])
+def test_rooms_that_are_made_alike_in_the_same_millisecond_are_different_rooms(version: str) -> None:
+    server = RoomServer()
+    first, second = server.create(version=version), server.create(version=version)
+    assert first != second
+    server.send(first, ALICE)
+    server.send(second, ALICE)
+
+
 def test_each_event_follows_the_one_before() -> None:
     server = RoomServer()
     room_id = server.create()
