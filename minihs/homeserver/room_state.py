@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from minihs.events.event import Event
 from minihs.events.ids import EventID
 from minihs.events.versions import RoomVersion
-from minihs.rooms.dag import MissingEvents
+from minihs.rooms.dag import AuthChainWalk, MissingEvents
 from minihs.rooms.resolution import resolve
 from minihs.rooms.state_map import StateMap
 from minihs.store.events import EventRow, EventStore
@@ -105,15 +105,14 @@ class RoomStates:
             try:
                 return resolve(distinct, events, version, rejected)
             except MissingEvents as missing:
-                wanted = missing.ids
-            absent = []
-            for event_id in wanted:
-                row = await self.maybe_row(event_id)
-                if row is None:
-                    absent.append(event_id)
-                    continue
-                events[event_id] = row.event
-                if row.standing.is_rejected:
-                    rejected.add(event_id)
-            if absent:
+                asked = missing.ids
+            # Their auth chains come along: asking for those one generation at a time would take many rounds.
+            walk = AuthChainWalk(asked)
+            while wanted := walk.wanted():
+                for event_id, row in (await self.rows(sorted(set(wanted) - events.keys()))).items():
+                    events[event_id] = row.event
+                    if row.standing.is_rejected:
+                        rejected.add(event_id)
+                walk.feed(events)
+            if absent := [event_id for event_id in asked if event_id not in events]:
                 raise IncompleteHistory(absent)
