@@ -146,6 +146,8 @@ class RoomCommits:
         """Put an authorised event of our own at the end of its room."""
         room = pending.room
         batch = pending.batch
+        if also is not None:
+            also(batch, event)  # first: it may still refuse, and then nothing has been touched
         position = self.next_position()
         before = after = room.group
         changes: tuple[StateChange, ...] = ()
@@ -177,8 +179,6 @@ class RoomCommits:
         if redaction_target is not None:
             self.redact(pending, redaction_target, event)
         self._add_outbound(pending, position, event, servers_before)
-        if also is not None:
-            also(batch, event)
         for observer in self._observers:
             observer.event_queued(event, batch)
         pending.rows.append(row)

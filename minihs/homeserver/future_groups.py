@@ -1,0 +1,196 @@
+"""Groups of futures in memory: loaded on demand, kept while something waits on them or may change them.
+
+Groups with a state event that a newer one may end are always here, because that is decided while the newer
+event's batch is open. Nothing is decided here; see `futures.engine`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from twisted.internet.defer import Deferred
+
+from minihs.events.ids import RoomID
+from minihs.futures.model import CancelRule, Future, FutureGroup, FutureID, GroupID
+from minihs.store.futures import FutureStore
+
+StateSlot = tuple[RoomID, str, str]
+"""A room, an event type and a state key."""
+
+
+@dataclass(slots=True)
+class LiveGroup:
+    """A group as it stands, changes in the writer's queue included.
+
+    `waiting` is a list while an event of the group is being made: those on it go on when its outcome is
+    known. `gone` says that the memory was given up: whoever waited must look the group up again.
+    """
+
+    group: FutureGroup
+    pending: int = 0
+    waiting: list[Deferred[None]] | None = None
+    gone: bool = False
+
+    async def turn(self) -> None:
+        """Wait until no event of the group is being made."""
+        while self.waiting is not None:
+            waiter: Deferred[None] = Deferred()
+            self.waiting.append(waiter)
+            await waiter
+
+    def begin(self) -> None:
+        """An event of the group is being made."""
+        self.waiting = []
+
+    def end(self) -> None:
+        """Its outcome is known: let the others go on, in the order in which they came."""
+        waiters, self.waiting = self.waiting or [], None
+        for waiter in waiters:
+            waiter.callback(None)
+
+
+class FutureGroups:
+    """The groups in memory; at most `capacity` that could be read again."""
+
+    def __init__(self, store: FutureStore, *, capacity: int = 10_000) -> None:
+        self._store = store
+        self._capacity = capacity
+        self._groups: dict[GroupID, LiveGroup] = {}
+        self._recent: dict[GroupID, None] = {}
+        self._by_delay_id: dict[str, LiveGroup] = {}
+        self._by_name: dict[str, LiveGroup] = {}
+        self._by_slot: dict[StateSlot, dict[GroupID, LiveGroup]] = {}
+
+    async def load(self) -> None:
+        """Read the groups that must be here; once, at start."""
+        for group in await self._store.all_cancellable():
+            self.add(LiveGroup(group))
+
+    def loaded(self, delay_id: str) -> LiveGroup | None:
+        """The group of a future, if it is in memory."""
+        return self._by_delay_id.get(delay_id)
+
+    def on_slot(self, slot: StateSlot) -> list[LiveGroup]:
+        """The groups with a member that a new state event there may end, in order of their IDs."""
+        groups = self._by_slot.get(slot)
+        return [] if groups is None else [groups[group_id] for group_id in sorted(groups)]
+
+    async def one(self, group_id: GroupID) -> LiveGroup | None:
+        """The group; None when it is finished."""
+        live = self._groups.get(group_id)
+        if live is None:
+            group = await self._store.maybe_group(group_id)
+            live = self._groups.get(group_id)
+            if live is None and group is not None:
+                live = LiveGroup(group)
+                self.add(live)
+        if live is not None and group_id in self._recent:
+            del self._recent[group_id]
+            self._recent[group_id] = None
+        return live
+
+    async def of_future(self, future_id: FutureID) -> LiveGroup | None:
+        """The group of a scheduled future; None when there is no such future."""
+        live = self._groups.get(GroupID(future_id))  # most groups are named by their only member
+        if live is not None and live.group.member(future_id) is not None:
+            return live
+        group_id = await self._store.maybe_group_of(future_id)
+        return None if group_id is None else await self.one(group_id)
+
+    async def named(self, name: str) -> LiveGroup | None:
+        """The unfinished group of that name."""
+        live = self._by_name.get(name)
+        if live is None:
+            group_id = await self._store.maybe_group_named(name)
+            live = self._by_name.get(name)
+            if live is None and group_id is not None:
+                live = await self.one(group_id)
+        return live if live is not None and not live.group.finished else None
+
+    def add(self, live: LiveGroup) -> None:
+        """Keep a group that was read, or has just come into being."""
+        group = live.group
+        self._groups[group.id] = live
+        self._recent[group.id] = None
+        self._index(live)
+        if len(self._recent) > self._capacity:
+            self._evict()
+
+    def update(self, live: LiveGroup, group: FutureGroup) -> None:
+        """The group after a step."""
+        if group is live.group:
+            return
+        if len(group.members) != len(live.group.members):
+            live.group = group
+            self._index(live)
+        else:
+            live.group = group
+
+    def ended(self, live: LiveGroup, future: Future) -> None:
+        """A member is finalised: no state event can end it any more."""
+        if future.state_key is None:
+            return
+        slot = (future.room_id, future.type, future.state_key)
+        groups = self._by_slot.get(slot)
+        if groups is None or any(_slot_of(other) == slot for other in live.group.scheduled):
+            return
+        groups.pop(live.group.id, None)
+        if not groups:
+            del self._by_slot[slot]
+
+    def settle(self, live: LiveGroup) -> None:
+        """What was in the writer's queue is durable: finalised members are left to the store."""
+        if live.pending or live.gone:
+            return
+        group = live.group
+        if group.finished:
+            self.drop(live)
+            return
+        ended = [future for future in group.members if future.outcome is not None]
+        if ended:
+            for future in ended:
+                self._by_delay_id.pop(future.delay_id, None)
+            live.group = replace(group, members=group.scheduled)
+
+    def drop(self, live: LiveGroup) -> None:
+        """Forget the group: its memory is wrong, or nothing of it is left."""
+        group = live.group
+        live.gone = True
+        if self._groups.get(group.id) is not live:
+            return
+        del self._groups[group.id]
+        self._recent.pop(group.id, None)
+        if group.name is not None and self._by_name.get(group.name) is live:
+            del self._by_name[group.name]
+        for future in group.members:
+            self._by_delay_id.pop(future.delay_id, None)
+            slot = _slot_of(future)
+            groups = None if slot is None else self._by_slot.get(slot)
+            if slot is not None and groups is not None:
+                groups.pop(group.id, None)
+                if not groups:
+                    del self._by_slot[slot]
+
+    def _index(self, live: LiveGroup) -> None:
+        group = live.group
+        if group.name is not None and not group.finished:
+            self._by_name[group.name] = live
+        for future in group.members:
+            self._by_delay_id[future.delay_id] = live
+            slot = _slot_of(future)
+            if slot is not None:
+                self._by_slot.setdefault(slot, {})[group.id] = live
+                self._recent.pop(group.id, None)
+
+    def _evict(self) -> None:
+        """Make room: a tenth at once, the groups that were used longest ago and are at rest."""
+        for group_id in list(self._recent)[: max(1, self._capacity // 10)]:
+            live = self._groups[group_id]
+            if not live.pending and live.waiting is None:
+                self.drop(live)
+
+
+def _slot_of(future: Future) -> StateSlot | None:
+    if future.state_key is None or future.cancel_rule is CancelRule.NEVER or future.outcome is not None:
+        return None
+    return (future.room_id, future.type, future.state_key)
