@@ -65,6 +65,8 @@ class Refusal(Enum):
     """An action future has no timer to restart."""
     NO_TIMEOUT_IN_GROUP = auto()
     """An action future needs a timeout future in its group."""
+    GROUP_FINISHED = auto()
+    """All members are finalised: who wants the group's name again starts another group."""
     NOT_THE_OWNER = auto()
     """The group belongs to somebody else."""
     SENDING = auto()

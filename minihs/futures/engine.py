@@ -88,6 +88,8 @@ def next_due(group: FutureGroup) -> Future | None:
 def _schedule(group: FutureGroup, futures: tuple[Future, ...], now: Now) -> Step:
     if any(future.owner != group.owner for future in futures):
         return _refused(group, Refusal.NOT_THE_OWNER)
+    if group.members and group.finished:
+        return _refused(group, Refusal.GROUP_FINISHED)
     started = tuple(
         replace(future, started_ms=now.steady, since_ts=now.wall, outcome=None) for future in futures
     )
