@@ -124,9 +124,7 @@ class GroupMachine(RuleBasedStateMachine):
         waits = any(self.delays[one] is not None for one in self.started)
         finished = bool(self.delays) and not self.started
         effects = self.do(Schedule((replace(new, owner=owner),)))
-        accepted = (
-            self.sending is None and owner == ALICE and not finished and (delay is not None or waits)
-        )
+        accepted = self.sending is None and owner == ALICE and not finished and (delay is not None or waits)
         assert isinstance(effects[0], Stored) is accepted
 
     @rule(number=NUMBERS)
