@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -60,6 +61,16 @@ def open_database(path: Path | str = IN_MEMORY, *, synchronous: str = "FULL") ->
             "Restore it from a copy, or move it away to start with an empty one."
         ) from error
     return Database(writing=writing, reader=Reader(reading))
+
+
+@contextmanager
+def read_only(path: Path) -> Iterator[Reader]:
+    """Look into the database of a server, which may be running; changes nothing."""
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=10)
+    try:
+        yield Reader(connection)
+    finally:
+        connection.close()
 
 
 def latest_version() -> int:

@@ -6,7 +6,10 @@ Callers must await and must expect other work to happen at every await: another 
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
 
 Row = tuple[Any, ...]
 Params = tuple[Any, ...] | dict[str, Any]
@@ -33,6 +36,14 @@ class Reader:
     async def all(self, sql: str, params: Params = ()) -> list[Row]:
         """All rows, in the order of the statement's ORDER BY."""
         return self._connection.execute(sql, params).fetchall()
+
+    def now(self, read: Coroutine[Any, Any, T]) -> T:
+        """The result of reads through this reader, for programs without an event loop."""
+        try:
+            read.send(None)
+        except StopIteration as finished:
+            return cast(T, finished.value)
+        raise RuntimeError("the read waits for something other than this reader")
 
     def close(self) -> None:
         self._connection.close()
