@@ -14,7 +14,11 @@ from minihs.events.ids import InvalidIdentifier
 from minihs.events.limits import EventTooLarge, InvalidEvent
 from minihs.events.versions import UnsupportedRoomVersion
 from minihs.homeserver import errors as refusals
+from minihs.homeserver.passwords import WeakPassword
+from minihs.homeserver.profiles import KeyTooLarge, ProfileTooLarge
+from minihs.homeserver.push_rules import BadRulePlace
 from minihs.homeserver.sessions import UnknownToken
+from minihs.homeserver.users import InvalidUsername, UserInUse
 
 
 class MatrixError(Exception):
@@ -97,6 +101,12 @@ TRANSLATIONS: dict[type[Exception], Callable[[Any], MatrixError]] = {
     refusals.UnableToAuthoriseJoin: _plain(400, "M_UNABLE_TO_AUTHORISE_JOIN"),
     refusals.UnableToGrantJoin: _plain(400, "M_UNABLE_TO_GRANT_JOIN"),
     UnknownToken: _unknown_token,
+    InvalidUsername: _plain(400, "M_INVALID_USERNAME"),
+    UserInUse: _plain(400, "M_USER_IN_USE"),
+    WeakPassword: _plain(400, "M_WEAK_PASSWORD"),
+    ProfileTooLarge: _plain(400, "M_PROFILE_TOO_LARGE"),
+    KeyTooLarge: _plain(400, "M_KEY_TOO_LARGE"),
+    BadRulePlace: _plain(400, "M_UNKNOWN"),
     InvalidIdentifier: _plain(400, "M_INVALID_PARAM"),
     UnsupportedRoomVersion: _plain(400, "M_UNSUPPORTED_ROOM_VERSION"),
     InvalidEvent: _plain(400, "M_BAD_JSON"),

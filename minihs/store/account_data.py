@@ -1,4 +1,4 @@
-"""Account data, global and by room, as the `account_data` table has it, with positions of the last changes."""
+"""Account data, global and by room, as the `account_data` table has it, with the position of each change."""
 
 from __future__ import annotations
 
