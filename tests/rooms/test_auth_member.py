@@ -515,3 +515,8 @@ def test_a_flood_of_keys_is_given_up_on() -> None:
 def test_a_refusal_is_not_an_exception() -> None:
     room = a_room(ROOM_VERSIONS["12"])
     assert isinstance(authorise(member(room, DAVE, BOB, "ban"), room.state, room.version), Refused)
+
+
+def test_a_third_party_invite_without_a_usable_key_is_not_fulfilled() -> None:
+    room = third_party_room(ROOM_VERSIONS["12"], public_key=None)
+    assert rule_of(room, fulfil(room, {"signed": signed()})) == "v12 5.4.1.8"

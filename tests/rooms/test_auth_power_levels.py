@@ -36,8 +36,9 @@ def test_a_level_is_an_integer_since_v10(version: RoomVersion) -> Pair:
 @pytest.mark.parametrize("level", [None, True, "50", [50], {}])
 def test_no_level_is_anything_but_an_integer_since_v10(name: str, level: object) -> None:
     old, new = (a_room(ROOM_VERSIONS[version]) for version in ("9", "10"))
-    assert rule_of(new, levels(new.version, **{name: level})) == "v12 10.1"
-    assert rule_of(old, levels(old.version, **{name: level})) == "v12 10.11"
+    named: dict[str, Any] = {name: level}
+    assert rule_of(new, levels(new.version, **named)) == "v12 10.1"
+    assert rule_of(old, levels(old.version, **named)) == "v12 10.11"
 
 
 @rule_case(refused_by="v12 10.2", allowed_by="v12 10.11", since=10)
@@ -54,8 +55,9 @@ def test_levels_of_events_are_integers_since_v10(version: RoomVersion) -> Pair:
 @pytest.mark.parametrize("value", [None, [], 50, {"x": None}, {"x": False}, {"x": {}}])
 def test_levels_of_events_and_notifications_are_objects_since_v10(group: str, value: object) -> None:
     old, new = (a_room(ROOM_VERSIONS[version]) for version in ("9", "10"))
-    assert rule_of(new, levels(new.version, **{group: value})) == "v12 10.2"
-    assert rule_of(old, levels(old.version, **{group: value})) == "v12 10.11"
+    named: dict[str, Any] = {group: value}
+    assert rule_of(new, levels(new.version, **named)) == "v12 10.2"
+    assert rule_of(old, levels(old.version, **named)) == "v12 10.11"
 
 
 @rule_case(refused_by="v12 10.3", allowed_by="v12 10.11")
@@ -131,8 +133,10 @@ def test_who_changes_a_level_has_at_least_the_old_one_and_the_new_one(name: str)
         (49, 51, "v12 10.6.2"),
         (51, 51, "v12 10.11"),
     ):
-        room = a_room(version, **({} if old is None else {name: old}), events={POWER: 0})
-        changed = levels(version, **({} if new is None else {name: new}), events={POWER: 0})
+        before: dict[str, Any] = {} if old is None else {name: old}
+        after: dict[str, Any] = {} if new is None else {name: new}
+        room = a_room(version, **before, events={POWER: 0})
+        changed = levels(version, **after, events={POWER: 0})
         assert rule_of(room, changed) == expected, (old, new)
 
 

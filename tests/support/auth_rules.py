@@ -102,7 +102,7 @@ def rule_case(
             assert refused.reason
             assert len(differences(pair.accepted, pair.refused)) == 1
 
-        del test.__wrapped__  # type: ignore[attr-defined] # pytest would read its signature
+        del test.__wrapped__  # pytest would read its signature
         versions = versions_between(since, until)
         return pytest.mark.parametrize("version", versions, ids=[f"v{row.id}" for row in versions])(test)
 
