@@ -21,8 +21,8 @@ class SharedWork(Generic[K, V]):
     def __init__(self) -> None:
         self._waiting: dict[K, list[Deferred[V]]] = {}
 
-    def __len__(self) -> int:
-        return len(self._waiting)
+    def __contains__(self, key: K) -> bool:
+        return key in self._waiting
 
     def run(self, key: K, work: Callable[[], Awaitable[V]]) -> Deferred[V]:
         """The result of `work()`, or of the same work that is already under way for `key`."""

@@ -1,0 +1,299 @@
+"""Signed requests to other servers over pooled HTTPS connections, bounded in time and size.
+
+Where a server is found is `discovery`'s business, whether it is worth asking `retries`'; what an answer means
+is the caller's. Answers to "API standards" and "Authentication" in the Server-Server API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import quote, urlencode
+
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TookTooLong
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.logger import Logger
+from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseNeverReceived
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
+
+from minihs.events import canonical
+from minihs.events.ids import InvalidIdentifier, ServerName
+from minihs.events.signatures import Signer
+from minihs.federation.connecting import Connector
+from minihs.federation.discovery import Discovery
+from minihs.federation.http_exchange import BytesBody, read_body
+from minihs.federation.request_signing import sign_request
+from minihs.federation.retries import RetryTable
+from minihs.platform.clock import Clock
+
+log = Logger()
+
+DEFAULT_TIMEOUT_MS = 60_000
+DEFAULT_MAX_BYTES = 10 * 1024 * 1024
+CONNECTIONS_PER_SERVER = 4
+"""Idle connections that are kept for each server."""
+IDLE_MS = 45_000
+"""How long; servers commonly close theirs after 60 s, and the one who closes first should be us."""
+MAX_RETRY_AFTER_MS = 3_600_000
+
+_DOWN = frozenset({429, 502, 503, 504})
+"""Answers that a server, or the proxy before it, gives when it cannot work at the moment."""
+
+
+class RemoteRefusal(Exception):
+    """The other server answered, and said no."""
+
+    def __init__(self, status: int, errcode: str, error: str) -> None:
+        super().__init__(f"{status} {errcode}: {error}")
+        self.status = status
+        self.errcode = errcode
+        self.error = error
+
+
+class Unreachable(Exception):
+    """No usable answer: no route, no connection, a bad certificate, too slow, too large, no JSON, or left
+    alone after earlier failures (then `retry_in_ms` says for how long)."""
+
+    def __init__(self, message: str, retry_in_ms: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_in_ms = retry_in_ms
+
+
+class FederationClient:
+    """Makes requests as this server."""
+
+    def __init__(
+        self,
+        *,
+        signer: Signer,
+        clock: Clock,
+        discovery: Discovery,
+        connector: Connector,
+        retries: RetryTable,
+        user_agent: str = "minihs",
+    ) -> None:
+        self._signer = signer
+        self._clock = clock
+        self._discovery = discovery
+        self._retries = retries
+        self._user_agent = user_agent
+        self._pool = cast(Any, HTTPConnectionPool)(clock, persistent=True)
+        self._pool.maxPersistentPerHost = CONNECTIONS_PER_SERVER
+        self._pool.cachedConnectionTimeout = IDLE_MS // 1000
+        # We repeat a request ourselves when a pooled connection turns out to be dead, PUT and POST included.
+        self._pool.retryAutomatically = False
+        endpoints = _DestinationEndpoints(discovery, connector)
+        self._agent = cast(Any, Agent).usingEndpointFactory(clock, endpoints, self._pool)
+
+    async def get(
+        self,
+        destination: ServerName,
+        path: str,
+        args: Mapping[str, str | list[str]] | None = None,
+        *,
+        timeout_ms: int = DEFAULT_TIMEOUT_MS,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        ignore_backoff: bool = False,
+    ) -> dict[str, Any]:
+        """GET `path`, which is percent-encoded already; `args` become the query in their order."""
+        query = "" if not args else "?" + urlencode(args, doseq=True, quote_via=quote)
+        return await self._request(
+            "GET", destination, path + query, None, timeout_ms, max_bytes, ignore_backoff
+        )
+
+    async def put(
+        self,
+        destination: ServerName,
+        path: str,
+        body: Mapping[str, Any] | bytes,
+        *,
+        timeout_ms: int = DEFAULT_TIMEOUT_MS,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        ignore_backoff: bool = False,
+        must_succeed: bool = False,
+    ) -> dict[str, Any]:
+        """PUT a JSON object; bytes are taken as canonical JSON.
+
+        With `must_succeed`, a refusal counts as a failure of the server: it is left alone for a while.
+        """
+        return await self._request(
+            "PUT", destination, path, body, timeout_ms, max_bytes, ignore_backoff, must_succeed
+        )
+
+    async def post(
+        self,
+        destination: ServerName,
+        path: str,
+        body: Mapping[str, Any] | bytes,
+        *,
+        timeout_ms: int = DEFAULT_TIMEOUT_MS,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        ignore_backoff: bool = False,
+    ) -> dict[str, Any]:
+        """POST a JSON object; bytes are taken as canonical JSON."""
+        return await self._request("POST", destination, path, body, timeout_ms, max_bytes, ignore_backoff)
+
+    def close(self) -> Deferred[None]:
+        """Close the idle connections."""
+        closing: Deferred[None] = cast(Any, self._pool).closeCachedConnections()
+        return closing
+
+    async def _request(
+        self,
+        method: str,
+        destination: ServerName,
+        uri: str,
+        body: Mapping[str, Any] | bytes | None,
+        timeout_ms: int,
+        max_bytes: int,
+        ignore_backoff: bool,
+        must_succeed: bool = False,
+    ) -> dict[str, Any]:
+        """The answer to one request. Raises RemoteRefusal or Unreachable, and nothing else."""
+        if destination == self._signer.server_name:
+            raise Unreachable("A server does not send requests to itself.")
+        if not ignore_backoff:
+            retry_at_ms = self._retries.retry_at_ms(destination)
+            if retry_at_ms is not None:
+                wait_ms = round(retry_at_ms - self._clock.monotonic_ms())
+                raise Unreachable(f"{destination} failed before and is left alone for {wait_ms} ms.", wait_ms)
+        content = body if body is None or isinstance(body, bytes) else canonical.encode(body)
+        exchange = Deferred.fromCoroutine(self._exchange(method, destination, uri, content, max_bytes))
+        exchange.addTimeout(timeout_ms / 1000, cast(Any, self._clock))
+        try:
+            status, headers, answer = await exchange
+        except InvalidIdentifier as error:
+            raise Unreachable(f"{destination} is not a server name: {error}") from error
+        except CancelledError:
+            raise
+        except Exception as error:
+            self._discovery.forget(destination)
+            self._retries.failed(destination)
+            message = (
+                f"no answer within {timeout_ms} ms" if isinstance(error, TookTooLong) else _reason(error)
+            )
+            log.debug("{destination} is unreachable: {message}", destination=destination, message=message)
+            raise Unreachable(f"{destination}: {message}") from error
+        return self._judge(destination, status, headers, answer, must_succeed)
+
+    async def _exchange(
+        self, method: str, destination: ServerName, uri: str, content: bytes | None, max_bytes: int
+    ) -> tuple[int, Headers, bytes]:
+        route = self._discovery.known_route(destination) or await self._discovery.route_to(destination)
+        authorization = sign_request(
+            self._signer, method=method, uri=uri, destination=destination, content=content
+        )
+        raw_headers: dict[str, list[str]] = {
+            "Host": [route.host_header],
+            "Authorization": [authorization],
+            "User-Agent": [self._user_agent],
+        }
+        if content is not None:
+            raw_headers["Content-Type"] = ["application/json"]
+        headers = Headers(cast(Any, raw_headers))
+        try:
+            return await self._once(method, destination, uri, headers, content, max_bytes)
+        except ResponseNeverReceived as error:
+            # The other side closed an idle connection just as we wrote to it. Every request of the
+            # Server-Server API may be repeated.
+            if not all(reason.check(ConnectionDone, ConnectionLost) for reason in error.reasons):
+                raise
+            return await self._once(method, destination, uri, headers, content, max_bytes)
+
+    async def _once(
+        self,
+        method: str,
+        destination: ServerName,
+        uri: str,
+        headers: Headers,
+        content: bytes | None,
+        max_bytes: int,
+    ) -> tuple[int, Headers, bytes]:
+        response = await self._agent.request(
+            method.encode("ascii"),
+            b"https://" + _as_host(destination) + uri.encode("ascii"),
+            headers,
+            None if content is None else BytesBody(content),
+        )
+        body = await read_body(response, max_bytes)
+        return response.code, response.headers, body
+
+    def _judge(
+        self, destination: ServerName, status: int, headers: Headers, answer: bytes, must_succeed: bool
+    ) -> dict[str, Any]:
+        try:
+            decoded = msgspec.json.decode(answer)
+        except (msgspec.DecodeError, RecursionError):
+            decoded = None
+        if status == 200 and isinstance(decoded, dict):
+            self._retries.succeeded(destination)
+            return decoded
+        if status in _DOWN or must_succeed:
+            self._retries.failed(destination, least_ms=_retry_after_ms(headers, decoded))
+        elif isinstance(decoded, dict):
+            self._retries.succeeded(destination)
+        if status == 200:
+            raise Unreachable(f"{destination} answered with something that is not a JSON object.")
+        details = decoded if isinstance(decoded, dict) else {}
+        errcode, error = details.get("errcode"), details.get("error")
+        raise RemoteRefusal(
+            status,
+            errcode if isinstance(errcode, str) else "M_UNKNOWN",
+            error if isinstance(error, str) else f"{destination} answered {status}.",
+        )
+
+
+def _retry_after_ms(headers: Headers, decoded: object) -> int:
+    """How long the other side asks us to wait: `Retry-After` in seconds or, as before, `retry_after_ms`."""
+    seconds = (headers.getRawHeaders("retry-after") or [""])[0]
+    if seconds.isascii() and seconds.isdigit() and len(seconds) < 10:
+        return min(int(seconds) * 1000, MAX_RETRY_AFTER_MS)
+    asked = decoded.get("retry_after_ms") if isinstance(decoded, dict) else None
+    return max(0, min(asked, MAX_RETRY_AFTER_MS)) if type(asked) is int else 0
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in one line; Twisted wraps the reason that matters in lists of failures."""
+    reasons = getattr(error, "reasons", None)
+    if isinstance(reasons, list) and reasons:
+        return _reason(cast(Any, reasons[0]).value)
+    return f"{type(error).__name__} {error}".strip()
+
+
+def _as_host(destination: ServerName) -> bytes:
+    """A server name in the place of a URL's host, where the agent makes its pool's key of it.
+
+    It goes nowhere else. In hexadecimal, because a server name may have a port and brackets.
+    """
+    return destination.encode("ascii").hex().encode("ascii")
+
+
+@implementer(IAgentEndpointFactory)
+@dataclass(frozen=True, slots=True)
+class _DestinationEndpoints:
+    discovery: Discovery
+    connector: Connector
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:  # noqa: N802
+        destination = ServerName(bytes.fromhex(cast(Any, uri).host.decode("ascii")).decode("ascii"))
+        return cast(IStreamClientEndpoint, _DestinationEndpoint(self, destination))
+
+
+@implementer(IStreamClientEndpoint)
+@dataclass(frozen=True, slots=True)
+class _DestinationEndpoint:
+    found_by: _DestinationEndpoints
+    destination: ServerName
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        return Deferred.fromCoroutine(self._connect(factory))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        route = await self.found_by.discovery.route_to(self.destination)
+        return await self.found_by.connector.connect(route.targets, route.verify_name, factory)
