@@ -1,8 +1,8 @@
 """TLS for both directions: what we present, what we demand of others. Verification cannot be switched off.
 
 No sockets: these objects make OpenSSL connections for Twisted's TLS protocol. Answers to "TLS" in the
-Server-Server API. What verification costs in memory and time (the system's authorities) is paid when the first
-connection is made.
+Server-Server API. What verification costs in memory and time (the system's authorities) is paid when the
+first connection is made.
 """
 
 from __future__ import annotations

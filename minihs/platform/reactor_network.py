@@ -157,7 +157,7 @@ class DnsResolver:
         from twisted.names.hosts import searchFileForAll
         from twisted.python.filepath import FilePath
 
-        return list(searchFileForAll(FilePath(HOSTS_FILE), host.encode("ascii")))
+        return list(cast(Any, searchFileForAll)(FilePath(HOSTS_FILE), host.encode("ascii")))
 
     def _addresses_in(self, results: list[tuple[bool, Any]]) -> list[str]:
         from twisted.names import dns
