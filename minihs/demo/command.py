@@ -88,7 +88,8 @@ def _say_how_to_go_on(console: Console, story: Story, folder: Path) -> None:
         'm.room.message/t1\' -d \'{"delay_ms": 10000, "content": {"msgtype": "m.text", "body": "later"}}\''
     )
     show(
-        f"  curl -X POST -H 'Authorization: Bearer {alice.token}' '{base}/v1/delayed_events/DELAY_ID/restart' -d '{{}}'"
+        f"  curl -X POST -H 'Authorization: Bearer {alice.token}' "
+        f"'{base}/v1/delayed_events/DELAY_ID/restart' -d '{{}}'"
     )
     show(
         f"  curl -H 'Authorization: Bearer {bob.token}' "

@@ -101,9 +101,7 @@ class Story:
             reader.sync()
             started = time.monotonic()
             event_id = sender.send(self.room_id, f"hello from {sender.user_id}")
-            event = reader.wait_for(
-                lambda event, wanted=event_id: event.get("event_id") == wanted, "a message"
-            )
+            event = reader.wait_for(_has_id(event_id), "a message")
             narrator.check(
                 event["content"]["body"] == f"hello from {sender.user_id}",
                 f"{reader.user_id} reads {event_id} of {sender.user_id} after "
