@@ -1,0 +1,64 @@
+"""What a sync is asked, and the seam through which other streams contribute to its reply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from minihs.events.ids import RoomID, UserID
+from minihs.homeserver.event_filter import EVERYTHING, Filter
+from minihs.homeserver.positions import StreamToken
+from minihs.store.timeline import MembershipRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncRequest:
+    """One `GET /sync`. `since` is None for an initial sync; `filter_keys` is the filter as it came."""
+
+    user_id: UserID
+    device_id: str | None
+    since: StreamToken | None = None
+    filter: Filter = EVERYTHING
+    filter_keys: Mapping[str, Any] = field(default_factory=dict)
+    full_state: bool = False
+    use_state_after: bool = False
+    timeout_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One consistent view: the `token` that ends this sync, and the user's rooms at that time.
+
+    `after` says where the client is in each stream; None: nowhere yet.
+    """
+
+    request: SyncRequest
+    token: StreamToken
+    rooms: Mapping[RoomID, MembershipRecord]
+    after: Mapping[str, int] | None
+
+    def span(self, stream: str) -> tuple[int | None, int]:
+        """(after, upto) of a stream; `after` is None in an initial sync."""
+        return (None if self.after is None else self.after[stream]), self.token[stream]
+
+
+class SyncPart(Protocol):
+    """A stream of its own that has something to say in `/sync`, under top-level keys of its own.
+
+    Whoever moves the stream wakes the users concerned (`Notifier.wake`) once the new position is durable.
+    """
+
+    stream: str
+    """The stream's name in tokens: one to eight lower-case letters, unlike those in `positions`."""
+
+    def position(self) -> int:
+        """The position up to which everything is durable."""
+
+    async def keys(
+        self, user_id: UserID, after: int | None, upto: int, filter_keys: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """The top-level keys to add for what lies in (after, upto]; empty when there is nothing to say.
+
+        `after` is None in an initial sync; 0 for a token from before the stream existed.
+        """
