@@ -57,6 +57,11 @@ class Sending:
                 await self._directory.check_canonical_alias(draft.room_id, draft.content)
         return (await self._rooms.send(draft, also=also)).event_id
 
+    async def is_from(self, event_id: EventID, user_id: UserID) -> bool:
+        """Whether the user has sent this event."""
+        event = await self._events.maybe_event(event_id)
+        return event is not None and event.sender == user_id
+
     async def _redaction(self, draft: EventDraft) -> EventDraft:
         """The redaction with `redacts` where its room's version wants it, once it is known to be allowed.
 

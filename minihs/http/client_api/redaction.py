@@ -12,6 +12,7 @@ from minihs.homeserver.room_drafts import EventDraft
 from minihs.homeserver.sending import REDACTION, Sending
 from minihs.homeserver.transactions import Record, TransactionKey, Transactions
 from minihs.http.client_api.room_requests import only_members, room_id_of
+from minihs.http.errors import MatrixError
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Route
 from minihs.store.writer import Batch
@@ -40,6 +41,7 @@ class Redaction:
                 handler=self.redact,
                 body=RedactBody,
                 limit="send",
+                while_suspended=True,
             )
         ]
 
@@ -47,6 +49,8 @@ class Redaction:
         """`PUT /rooms/{roomId}/redact/{eventId}/{txnId}`."""
         room_id, event_id, txn_id = room_id_of(request), request.args["event_id"], request.args["txn_id"]
         user = request.user
+        if user.is_suspended and not await self._sending.is_from(EventID(event_id), user.user_id):
+            raise MatrixError(403, "M_USER_SUSPENDED", "A suspended account can redact its own events only.")
         reason = request.body.reason
         draft = EventDraft(
             room_id=room_id,

@@ -1,0 +1,279 @@
+"""One server's rooms with membership, creation, aliases and their endpoints; other servers are fakes.
+
+The access token of a user is their user ID; `@guest…` are guests, `@admin…` administrators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from minihs.events.event import Event
+from minihs.events.ids import DeviceID, EventID, RoomAlias, RoomID, ServerName, UserID, server_name_of
+from minihs.events.versions import ROOM_VERSIONS
+from minihs.homeserver.directory import Directory
+from minihs.homeserver.errors import Unavailable
+from minihs.homeserver.event_format import EventFormat
+from minihs.homeserver.membership import Membership
+from minihs.homeserver.published_rooms import PublishedRooms
+from minihs.homeserver.remote import AliasTarget
+from minihs.homeserver.restricted_joins import RestrictedJoins
+from minihs.homeserver.room_creation import RoomCreation
+from minihs.homeserver.room_drafts import EventDraft
+from minihs.homeserver.room_upgrade import RoomUpgrade
+from minihs.homeserver.room_view import RoomView
+from minihs.homeserver.rooms import Rooms
+from minihs.homeserver.sending import Sending
+from minihs.homeserver.sessions import Requester, UnknownToken
+from minihs.homeserver.transactions import Transactions
+from minihs.http.client_api import (
+    aliases,
+    members,
+    membership,
+    public_rooms,
+    redaction,
+    rooms,
+    send,
+    state,
+    upgrade,
+)
+from minihs.http.dialects.base import OrdinarySend
+from minihs.http.limits import RateLimiter
+from minihs.http.routing import Router
+from minihs.http.site import ApiFactory
+from minihs.platform.clock import Clock
+from minihs.store.directory import DirectoryStore
+from minihs.store.memberships import MembershipStore
+from minihs.store.rooms import RoomStore
+from minihs.store.timeline import TimelineStore
+from minihs.store.transactions import TransactionStore
+from minihs.store.writer import Batch, Writer
+from tests.support.http import HttpDriver, Response
+from tests.support.room_service import RoomServer
+
+
+class Tokens:
+    """Every user ID is a token."""
+
+    def recent(self, token: str) -> Requester | None:
+        return None
+
+    async def requester(self, token: str, client_address: str, user_agent: str) -> Requester:
+        if not token.startswith("@"):
+            raise UnknownToken
+        return Requester(
+            user_id=UserID(token),
+            device_id=DeviceID("DEVICE"),
+            is_guest=token.startswith("@guest"),
+            is_admin=token.startswith("@admin"),
+            is_suspended=token.startswith("@suspended"),
+        )
+
+
+@dataclass
+class Elsewhere:
+    """The other servers: what they were asked, and what they say.
+
+    `refusal` is raised by whatever is asked of them. A join or an invite through them is written down as an
+    out-of-room membership, as the real thing does for rooms that are not here.
+    """
+
+    writer: Writer
+    store: RoomStore
+    rooms: Rooms
+    asked: list[tuple[str, Any]] = field(default_factory=list)
+    refusal: Exception | None = None
+    aliases: dict[str, AliasTarget] = field(default_factory=dict)
+    guest_access: str = "can_join"
+
+    def _ask(self, what: str, details: Any) -> None:
+        self.asked.append((what, details))
+        if self.refusal is not None:
+            raise self.refusal
+
+    async def join_remote(
+        self, room_id: RoomID, user_id: UserID, via: Sequence[ServerName], content: Mapping[str, Any]
+    ) -> RoomID:
+        self._ask("join", (room_id, user_id, tuple(via), dict(content)))
+        await self.write(room_id, user_id, "join", user_id)
+        return room_id
+
+    async def knock_remote(
+        self, room_id: RoomID, user_id: UserID, via: Sequence[ServerName], content: Mapping[str, Any]
+    ) -> RoomID:
+        self._ask("knock", (room_id, user_id, tuple(via), dict(content)))
+        await self.write(room_id, user_id, "knock", user_id)
+        return room_id
+
+    async def leave_remote(
+        self, room_id: RoomID, user_id: UserID, via: Sequence[ServerName], content: Mapping[str, Any]
+    ) -> None:
+        self._ask("leave", (room_id, user_id, tuple(via), dict(content)))
+        await self.write(room_id, user_id, "leave", user_id)
+
+    async def invite_remote(self, draft: EventDraft) -> Event:
+        self._ask("invite", draft)
+        return await self.rooms.send(draft)
+
+    async def resolve_alias(self, alias: RoomAlias) -> AliasTarget | None:
+        self._ask("alias", alias)
+        return self.aliases.get(alias)
+
+    async def public_rooms(self, server: ServerName, query: Mapping[str, Any]) -> Mapping[str, Any]:
+        self._ask("public_rooms", (server, dict(query)))
+        return {"chunk": []}
+
+    async def write(self, room_id: RoomID, user_id: UserID, membership: str, sender: str) -> None:
+        """A membership of a room that is not here."""
+        batch = Batch()
+        self.store.set_membership(
+            batch,
+            user_id=user_id,
+            room_id=room_id,
+            membership=membership,
+            event_id=EventID(f"$elsewhere-{membership}"),
+            sender=UserID(sender),
+            position=1,
+        )
+        await self.writer.submit(batch)
+
+
+class RoomsWorld(RoomServer):
+    """The server `hs1` and its client API for rooms; `call` makes a request and gives its response."""
+
+    def __init__(self, *, rate_limits: bool = False) -> None:
+        super().__init__()
+        self.profiles: dict[str, dict[str, Any]] = {}
+        self.claimed: list[OrdinarySend] = []
+        self.forgotten: list[str] = []
+        server_name = ServerName("hs1")
+        events = self.service.events
+        memberships = MembershipStore(self.database.reader)
+        directory_store = DirectoryStore(self.database.reader)
+        self.elsewhere = Elsewhere(self.writer, RoomStore(self.database.reader), self.rooms)
+
+        async def profile_of(user_id: UserID) -> Mapping[str, Any]:
+            return self.profiles.get(user_id, {})
+
+        self.restricted_joins = RestrictedJoins(
+            server_name=server_name, rooms=self.rooms, memberships=memberships
+        )
+        self.membership = Membership(
+            server_name=server_name,
+            rooms=self.rooms,
+            memberships=memberships,
+            writer=self.writer,
+            restricted_joins=self.restricted_joins,
+            remote=self.elsewhere,
+            profile_of=profile_of,
+            on_forgotten=self.forgotten.append,
+        )
+        self.directory = Directory(
+            server_name=server_name,
+            store=directory_store,
+            memberships=memberships,
+            writer=self.writer,
+            rooms=self.rooms,
+            remote=self.elsewhere,
+            clock=self.clock,
+        )
+        self.published = PublishedRooms(
+            server_name=server_name,
+            store=directory_store,
+            writer=self.writer,
+            rooms=self.rooms,
+            directory=self.directory,
+            remote=self.elsewhere,
+        )
+        self.creation = RoomCreation(
+            server_name=server_name,
+            rooms=self.rooms,
+            membership=self.membership,
+            directory=self.directory,
+            published=directory_store,
+            profile_of=profile_of,
+        )
+        upgrades = RoomUpgrade(
+            rooms=self.rooms, creation=self.creation, directory=self.directory, published=directory_store
+        )
+        self.sending = Sending(
+            rooms=self.rooms, events=events, membership=self.membership, directory=self.directory
+        )
+        view = RoomView(
+            rooms=self.rooms,
+            memberships=memberships,
+            events=events,
+            timeline=TimelineStore(self.database.reader),
+        )
+        event_format = EventFormat(events, self.clock)
+        transactions = Transactions(TransactionStore(self.database.reader), self.writer, self.clock)
+        endpoints: list[Any] = [
+            rooms.CreateRoom(self.creation, ROOM_VERSIONS["12"]),
+            membership.Membership(self.membership, self.directory),
+            send.Send(self.sending, transactions, self._claim),
+            redaction.Redaction(self.sending, transactions),
+            state.State(view=view, event_format=event_format, sending=self.sending, claim=self._claim),
+            members.Members(view, event_format),
+            aliases.Aliases(self.directory, view),
+            public_rooms.PublicRooms(self.published),
+            upgrade.Upgrade(upgrades),
+        ]
+        router = Router(route for endpoint in endpoints for route in endpoint.routes())
+        clock: Clock = self.clock
+        limiter = RateLimiter(clock, enabled=rate_limits)
+        self.site = ApiFactory(router, clock=clock, limiter=limiter, tokens=Tokens())
+        self.driver = HttpDriver(self.site, self.clock)
+
+    def _claim(self, ordinary: OrdinarySend) -> Any:
+        if ordinary.request.query.one("future") is None:
+            return None
+        self.claimed.append(ordinary)
+
+        async def answer() -> dict[str, Any]:
+            return {"claimed": True}
+
+        return answer()
+
+    def call(
+        self, method: str, path: str, user: str | None = None, json: Any = None, **details: Any
+    ) -> Response:
+        """A request below `/_matrix/client/v3`; a body is sent with everything but GET and DELETE."""
+        if json is None and "body" not in details and method in ("POST", "PUT"):
+            json = {}
+        return self.driver.request(method, f"/_matrix/client/v3{path}", token=user, json=json, **details)
+
+    def ok(self, method: str, path: str, user: str | None = None, json: Any = None) -> Any:
+        """The body of a request that must succeed."""
+        response = self.call(method, path, user, json)
+        assert response.status == 200, response.json
+        return response.json
+
+    def make(self, creator: str = "@alice:hs1", **body: Any) -> str:
+        """A new room by `POST /createRoom`."""
+        return str(self.ok("POST", "/createRoom", creator, body)["room_id"])
+
+    def state_content(self, room_id: str, event_type: str, state_key: str = "") -> dict[str, Any] | None:
+        """The content of an event of a room's current state."""
+        event = self.run(self.rooms.state_event(RoomID(room_id), event_type, state_key))
+        return None if event is None else dict(event.content)
+
+    def membership_of(self, room_id: str, user_id: str) -> str | None:
+        """What a user is to a room that is here."""
+        content = self.state_content(room_id, "m.room.member", user_id)
+        return None if content is None else content["membership"]
+
+
+def at(room_id: str, *rest: str) -> str:
+    """A path below `/rooms/{roomId}`, percent-encoded."""
+    return "/rooms/" + "/".join(quote(part, safe="") for part in (room_id, *rest))
+
+
+def refused(response: Response) -> tuple[int, str | None]:
+    """Status and errcode of a refusal."""
+    assert response.status >= 400, response.json
+    return response.status, response.errcode
+
+
+__all__ = ["Elsewhere", "RoomsWorld", "Unavailable", "at", "refused", "server_name_of"]
