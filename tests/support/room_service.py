@@ -41,8 +41,14 @@ class Recorder:
 class RoomServer:
     """One server's rooms: `rooms` is the service, `run` drives it."""
 
-    def __init__(self, server_name: str = "hs1", database: Database | None = None) -> None:
-        self.clock = VirtualClock()
+    def __init__(
+        self,
+        server_name: str = "hs1",
+        database: Database | None = None,
+        *,
+        clock: VirtualClock | None = None,
+    ) -> None:
+        self.clock = clock or VirtualClock()
         self.signer = signer_of(server_name)
         self.entropy = SeededEntropy(server_name)
         self.database = open_database() if database is None else database

@@ -18,3 +18,8 @@ CREATE TABLE inbound_pdus (                 -- acknowledged before they were jud
     received_ms INTEGER NOT NULL,
     UNIQUE (room_id, event_id)
 ) STRICT;
+
+CREATE TABLE distant_rooms (                -- rooms of which we know no more than an invite or a knock tells
+    room_id TEXT PRIMARY KEY,
+    version TEXT NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,151 @@
+"""Closes gaps in a room's graph: the events before one that came, or else the state at the edge of the gap.
+
+Bounded in the number of events and of questions. Judging what is fetched is `inbound`'s concern.
+Source: Server-Server API, "Backfilling and retrieving missing events" and "Retrieving events".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.logger import Logger
+
+from minihs.events.event import Event
+from minihs.events.ids import EventID, RoomID, ServerName
+from minihs.federation.admission import Admission
+from minihs.federation.client import RemoteRefusal, Unreachable
+from minihs.federation.outliers import MAX_SINGLE_FETCHES, Outliers
+from minihs.federation.receiver import CannotDecide, Receiver, unknown_among
+from minihs.federation.remote_rooms import RemoteRooms
+from minihs.rooms.dag import topological_order
+from minihs.rooms.state_map import StateMap
+
+log = Logger()
+
+EVENTS_PER_QUESTION = 50
+MAX_QUESTIONS = 6
+MAX_EVENTS = 250
+MAX_UNKNOWN_PREVS = 5  # a fork with more unknown branches than this is resolved from the first few
+
+
+class Gaps:
+    """Asks the server that sent an event for what lies before it."""
+
+    def __init__(
+        self,
+        *,
+        remote: RemoteRooms,
+        admission: Admission,
+        outliers: Outliers,
+        receiver: Receiver,
+    ) -> None:
+        self._remote = remote
+        self._admission = admission
+        self._outliers = outliers
+        self._receiver = receiver
+
+    async def events_before(self, origin: ServerName, event: Event) -> list[Event]:
+        """Genuine events between what we have and `event`, oldest first; [] when there are none to be had.
+
+        They may not reach back to what we have: then there is still a gap before the oldest.
+        """
+        room_id, version = event.room_id, event.version
+        earliest = await self._receiver.extremities(room_id)
+        found: dict[EventID, Event] = {}
+        edge: list[Event] = [event]
+        for _ in range(MAX_QUESTIONS):
+            unknown = await self._unknown_prevs(edge, found)
+            if not unknown or len(found) >= MAX_EVENTS:
+                break
+            latest = [at_edge.event_id for at_edge in edge if unknown & set(at_edge.prev_events)]
+            try:
+                pdus = await self._remote.missing_events(
+                    origin,
+                    room_id,
+                    earliest=earliest,
+                    latest=latest,
+                    limit=EVENTS_PER_QUESTION,
+                    min_depth=0,
+                )
+            except (RemoteRefusal, Unreachable) as problem:
+                log.info("no events before {event_id}: {problem}", event_id=event.event_id, problem=problem)
+                break
+            admitted = await self._admission.admit_all(pdus, version, room_id)
+            new = [one for event_id, one in admitted.events.items() if event_id not in found]
+            if not new:
+                break
+            found.update((one.event_id, one) for one in new)
+            edge = new
+        found.pop(event.event_id, None)
+        return topological_order(self._connected(event, found))
+
+    async def state_before(self, origin: ServerName, event: Event) -> StateMap:
+        """The state before `event`, with branches that we lack as `origin` tells them.
+
+        For each unknown previous event: the state before it, changed by the event itself; resolved with the
+        state after those that we know. Raises CannotDecide.
+        """
+        forks: list[StateMap] = []
+        unknown: list[EventID] = []
+        for prev_id in event.prev_events:
+            state = await self._receiver.state_of_prevs(event.room_id, (prev_id,))
+            if state is None:
+                unknown.append(prev_id)
+            else:
+                forks.append(state)
+        told = [await self._state_after(origin, event, prev_id) for prev_id in unknown[:MAX_UNKNOWN_PREVS]]
+        forks += told
+        if len(forks) == 1:
+            return forks[0]
+        return await self._receiver.resolve(event.version, forks)
+
+    async def _state_after(self, origin: ServerName, event: Event, prev_id: EventID) -> StateMap:
+        room_id, version = event.room_id, event.version
+        try:
+            answer = await self._remote.state_ids(origin, room_id, prev_id)
+            wanted = [*answer.auth_chain_ids, *answer.pdu_ids]
+            absent = await unknown_among(self._receiver, wanted)
+            if len(absent) > MAX_SINGLE_FETCHES:
+                whole = await self._remote.state(origin, room_id, prev_id)
+                await self._outliers.learn(room_id, version, [*whole.auth_chain, *whole.pdus])
+            elif absent:
+                await self._outliers.fetch(origin, room_id, version, absent)
+        except (RemoteRefusal, Unreachable) as problem:
+            raise CannotDecide(
+                f"The state before {event.event_id} could not be fetched: {problem}"
+            ) from problem
+        state = await self._state_of(room_id, event, answer.pdu_ids)
+        if not await self._receiver.rows([prev_id]):
+            await self._outliers.fetch(origin, room_id, version, [prev_id])
+        row = (await self._receiver.rows([prev_id])).get(prev_id)
+        if row is not None and row.event.is_state and not row.standing.is_rejected:
+            state = state.set(row.event.key, prev_id)
+        return state
+
+    async def _state_of(self, room_id: RoomID, event: Event, event_ids: Sequence[EventID]) -> StateMap:
+        """The state that these events make; what is refused, unknown or out of place is left out."""
+        rows = await self._receiver.rows(event_ids)
+        state = StateMap.of(
+            (row.event.key, event_id)
+            for event_id, row in rows.items()
+            if row.event.is_state and row.event.room_id == room_id and not row.standing.is_rejected
+        )
+        if ("m.room.create", "") not in state:
+            raise CannotDecide(f"The state before {event.event_id}, as it was told, lacks the create event.")
+        return state
+
+    async def _unknown_prevs(self, edge: Sequence[Event], found: dict[EventID, Event]) -> set[EventID]:
+        prevs = [prev_id for at_edge in edge for prev_id in at_edge.prev_events if prev_id not in found]
+        return set(await unknown_among(self._receiver, prevs, or_outlier=True))
+
+    @staticmethod
+    def _connected(event: Event, found: dict[EventID, Event]) -> list[Event]:
+        """Those of `found` that lie before `event`: nobody may slip us anything else."""
+        before: dict[EventID, Event] = {}
+        to_visit = list(event.prev_events)
+        while to_visit:
+            earlier = found.get(to_visit.pop())
+            if earlier is not None and earlier.event_id not in before:
+                before[earlier.event_id] = earlier
+                to_visit.extend(earlier.prev_events)
+        return list(before.values())

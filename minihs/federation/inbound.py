@@ -1,0 +1,192 @@
+"""Judges one event that another server sent, with everything that must be known for it, and hands it on.
+
+The PDU has been admitted (`admission`); here come checks 4 to 6, the fetching that they need, and the order
+of things. What becomes of the event is kept by a `Receiver`, the room service. Source: Server-Server API,
+"Checks performed on receipt of a PDU".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from minihs.events.event import Event, StateKey
+from minihs.events.ids import EventID, ServerName
+from minihs.federation.gaps import Gaps
+from minihs.federation.outliers import Outliers, refused_ids
+from minihs.federation.receiver import CannotDecide, Receiver
+from minihs.platform.clock import Clock
+from minihs.rooms.auth import needed_state
+from minihs.rooms.dag import authorising_ids
+from minihs.rooms.outliers import cited_events
+from minihs.rooms.power import CREATE
+from minihs.rooms.receipt import Accept, Reject, SoftFail, check_rights
+from minihs.rooms.state_map import StateMap
+from minihs.store.events import EventRow, Standing
+
+log = Logger()
+
+GAP_MS = 90_000
+MAX_STATES_FETCHED = 3  # for one event: each may be the whole state of a room
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What became of an event: its standing, why if it was not accepted, and whether it was news."""
+
+    standing: Standing
+    refusal: str | None
+    is_new: bool
+    durable: Deferred[None] | None = None
+    """Fires when a new event is durable; it is in its place before."""
+
+
+class InboundEvents:
+    """Receives events of other servers. The caller keeps those of one room in order."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        receiver: Receiver,
+        outliers: Outliers,
+        gaps: Gaps,
+    ) -> None:
+        self._clock = clock
+        self._receiver = receiver
+        self._outliers = outliers
+        self._gaps = gaps
+
+    async def receive(self, origin: ServerName, event: Event, *, forward: bool = False) -> Received:
+        """Judge a genuine event that `origin` sent, and keep it; what is missing is asked of `origin`.
+
+        With `forward`, an accepted event is passed on to the other servers in the room. Raises CannotDecide
+        when something that is needed cannot be had; nothing is kept then.
+        """
+        known = await self._known(event.event_id)
+        if known is not None:
+            return known
+        state_before = await self._receiver.state_of_prevs(event.room_id, event.prev_events)
+        if state_before is None:
+            state_before = await self._close_gap(origin, event)
+        return await self._judge(origin, event, state_before, forward)
+
+    async def _known(self, event_id: EventID) -> Received | None:
+        row = (await self._receiver.rows((event_id,))).get(event_id)
+        if row is None or row.standing.is_outlier:
+            return None
+        return Received(row.standing, row.refusal, is_new=False)
+
+    async def _close_gap(self, origin: ServerName, event: Event) -> StateMap:
+        """Receive what lies before `event`, as far as it can be had, and say what the state before it is."""
+        states_left = MAX_STATES_FETCHED
+        # Questions end by themselves; nothing is cancelled half-way, because parts of the work are commits.
+        give_up_ms = self._clock.monotonic_ms() + GAP_MS
+        for earlier in await self._gaps.events_before(origin, event):
+            if await self._known(earlier.event_id) is not None:
+                continue
+            if self._clock.monotonic_ms() > give_up_ms:
+                raise CannotDecide(
+                    "The event cannot be judged: it took too long to fetch what lies before it."
+                )
+            try:
+                state = await self._receiver.state_of_prevs(earlier.room_id, earlier.prev_events)
+                if state is None and states_left:
+                    states_left -= 1
+                    state = await self._gaps.state_before(origin, earlier)
+                if state is not None:
+                    received = await self._judge(origin, earlier, state, forward=False)
+                    # Batches of a room are stored in order, so whoever waits for `event` waits for this one.
+                    if received.durable is not None:
+                        received.durable.addErrback(_heard_by_the_last)
+            except CannotDecide as problem:
+                log.info("{event_id} left out: {problem}", event_id=earlier.event_id, problem=problem)
+        state = await self._receiver.state_of_prevs(event.room_id, event.prev_events)
+        return await self._gaps.state_before(origin, event) if state is None else state
+
+    async def refusal_as_history(
+        self, origin: ServerName, event: Event, state_before: StateMap
+    ) -> str | None:
+        """Why checks 4 and 5 refuse a genuine event from before our time; None when they do not."""
+        verdict = await self._verdict(origin, event, state_before, None)
+        return f"{verdict.rule}: {verdict.reason}" if isinstance(verdict, Reject) else None
+
+    async def _judge(
+        self, origin: ServerName, event: Event, state_before: StateMap, forward: bool
+    ) -> Received:
+        """Checks 4 to 6, and what follows from them."""
+        newest = await self._receiver.newest_state(event.room_id)
+        match await self._verdict(origin, event, state_before, newest):
+            case Accept():
+                standing, refusal = Standing.ACCEPTED, None
+            case SoftFail(rule, reason):
+                standing, refusal = Standing.SOFT_FAILED, f"{rule}: {reason}"
+            case Reject(rule, reason):
+                standing, refusal = Standing.REJECTED, f"{rule}: {reason}"
+        if refusal is not None:
+            log.info(
+                "{event_id} by {sender} in {room_id} {standing}: {refusal}",
+                event_id=event.event_id,
+                sender=event.sender,
+                room_id=event.room_id,
+                standing=standing.name.lower().replace("_", "-"),
+                refusal=refusal,
+            )
+        durable = await self._receiver.receive(
+            event,
+            state_before=state_before,
+            standing=standing,
+            refusal=refusal,
+            forward_from=origin if forward and refusal is None else None,
+        )
+        return Received(standing, refusal, is_new=True, durable=durable)
+
+    async def _verdict(
+        self, origin: ServerName, event: Event, state_before: StateMap, newest: StateMap | None
+    ) -> Accept | SoftFail | Reject:
+        cited = await self._cited(origin, event)
+        keys = (
+            CREATE,
+            *needed_state(event.type, event.sender, event.state_key, event.content, event.version),
+        )
+        before = _held(state_before, keys)
+        # Judged by the same events it would get the same answer.
+        now = before if newest is None or newest is state_before else _held(newest, keys)
+        known = await self._receiver.rows([*before.values(), *now.values()])
+        if any(event_id not in known for event_id in (*before.values(), *now.values())):
+            raise CannotDecide(f"The state before {event.event_id} holds events that are not known.")
+        return check_rights(
+            event,
+            cited_events(
+                event,
+                {event_id: row.event for event_id, row in cited.items()},
+                refused_ids(cited.values()),
+            ),
+            {key: known[event_id].event for key, event_id in before.items()},
+            None if now == before else {key: known[event_id].event for key, event_id in now.items()},
+        )
+
+    async def _cited(self, origin: ServerName, event: Event) -> Mapping[EventID, EventRow]:
+        """The events that authorise `event`, fetched where we lack them; CannotDecide if one is missing."""
+        wanted = authorising_ids(event)
+        cited = await self._receiver.rows(wanted)
+        missing = [event_id for event_id in wanted if event_id not in cited]
+        if missing:
+            await self._outliers.ensure_auth_events(origin, event, missing)
+            cited = await self._receiver.rows(wanted)
+            for event_id in wanted:
+                if event_id not in cited:
+                    raise CannotDecide(f"The auth event {event_id} could not be had from {origin}.")
+        return cited
+
+
+def _heard_by_the_last(_: Failure) -> None:
+    """The failure reaches the event that was built on this one, too."""
+
+
+def _held(state: StateMap, keys: Sequence[StateKey]) -> dict[StateKey, EventID]:
+    return {key: event_id for key in keys if (event_id := state.get(key)) is not None}

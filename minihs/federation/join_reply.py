@@ -1,0 +1,108 @@
+"""The reply to send_join, verified: nothing of another server's account of a room is taken on trust.
+
+Every event's signature and hash, the auth rules over the whole auth chain and state, the room's create event
+and version, and our own join against that state. Source: Server-Server API, "Joining Rooms".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from minihs.events.event import Event, StateKey
+from minihs.events.ids import EventID
+from minihs.federation.admission import Admission, Dropped
+from minihs.federation.outliers import Outliers
+from minihs.federation.remote_rooms import JoinReply
+from minihs.rooms.outliers import cited_events
+from minihs.rooms.power import CREATE
+from minihs.rooms.receipt import Reject, SoftFail, check_rights
+from minihs.rooms.state_map import StateMap
+
+
+class BadJoinReply(Exception):
+    """The reply cannot be true; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedJoin:
+    """A room as it may be entered: our event, the state before it, and all events that these rest on."""
+
+    event: Event
+    state_before: StateMap
+    outliers: tuple[Event, ...]
+
+
+async def verify_join_reply(
+    reply: JoinReply, event: Event, *, admission: Admission, outliers: Outliers
+) -> VerifiedJoin:
+    """Check the reply to our join `event`; raises BadJoinReply.
+
+    Events in it that are not genuine, or that the auth rules refuse, are left out, as they would be had they
+    come one by one; the room's create event must be good.
+    """
+    if reply.members_omitted:
+        raise BadJoinReply("The members were left out of the state, though all of it was asked for.")
+    joined = await _as_sent(reply, event, admission)
+    admitted = await admission.admit_all([*reply.auth_chain, *reply.state], event.version, event.room_id)
+    judged = await outliers.judge(tuple(admitted.events.values()))
+    allowed = {one.event_id: one for one in judged.allowed}
+    state = _state(admitted.ids[len(reply.auth_chain) :], allowed)
+    _check_create(event, allowed, state)
+    missing = [event_id for event_id in event.auth_events if event_id not in allowed]
+    if missing:
+        raise BadJoinReply(f"The auth event {missing[0]} of our join is not among the good ones.")
+    verdict = check_rights(
+        joined,
+        cited_events(joined, allowed, frozenset()),
+        {key: allowed[event_id] for key, event_id in state.unsorted_items()},
+        None,
+    )
+    if isinstance(verdict, Reject | SoftFail):
+        raise BadJoinReply(f"By the state in the reply our join is not allowed: {verdict.reason}.")
+    return VerifiedJoin(joined, state, judged.allowed)
+
+
+async def _as_sent(reply: JoinReply, event: Event, admission: Admission) -> Event:
+    """Our join as the resident server sent it to the others, perhaps with its signature."""
+    if reply.event is None:
+        joined = event
+    else:
+        try:
+            joined = admission.parse(reply.event, event.version, event.room_id)
+        except Dropped as dropped:
+            raise BadJoinReply(f"Our join came back damaged: {dropped}") from dropped
+        if joined.event_id != event.event_id:
+            raise BadJoinReply("Our join came back as another event.")
+    try:
+        genuine = await admission.verify(joined)
+    except Dropped as dropped:
+        raise BadJoinReply(f"Our join lacks a good signature: {dropped}") from dropped
+    if genuine is not joined:
+        raise BadJoinReply("Our join came back with other content.")
+    return joined
+
+
+def _state(event_ids: Sequence[EventID | None], allowed: Mapping[EventID, Event]) -> StateMap:
+    state: dict[StateKey, EventID] = {}
+    for event_id in event_ids:
+        entry = None if event_id is None else allowed.get(event_id)
+        if entry is None:
+            continue
+        if not entry.is_state:
+            raise BadJoinReply(f"The state in the reply holds {entry.event_id}, which is no state event.")
+        if state.setdefault(entry.key, entry.event_id) != entry.event_id:
+            raise BadJoinReply(f"The state in the reply holds two events for {entry.key}.")
+    return StateMap.of(state)
+
+
+def _check_create(event: Event, allowed: Mapping[EventID, Event], state: StateMap) -> None:
+    create_id = state.get(CREATE)
+    if create_id is None:
+        raise BadJoinReply("The state in the reply lacks a good create event.")
+    # A create event without a version is of version 1 (client-server API, "m.room.create").
+    if allowed[create_id].content.get("room_version", "1") != event.version.id:
+        raise BadJoinReply("The room's create event has another version than the template was for.")
+    creates = [one.event_id for one in allowed.values() if one.type == "m.room.create"]
+    if creates != [create_id]:
+        raise BadJoinReply("The reply holds more than one create event.")

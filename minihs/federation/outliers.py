@@ -1,0 +1,120 @@
+"""Events fetched without the state around them: auth events that we lack, and the state at a gap.
+
+What is fetched is admitted (see `admission`), judged by its own auth events, and stored as outliers, refused
+ones too. Everything is bounded in number. Source: Server-Server API, "Retrieving event authorisation
+information" and "Retrieving events".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from twisted.logger import Logger
+
+from minihs.events.event import Event
+from minihs.events.ids import EventID, RoomID, ServerName
+from minihs.events.versions import RoomVersion
+from minihs.federation.admission import Admission, in_parallel
+from minihs.federation.client import RemoteRefusal, Unreachable
+from minihs.federation.receiver import Receiver, unknown_among
+from minihs.federation.remote_rooms import RemoteRooms
+from minihs.platform.workers import Workers
+from minihs.rooms.dag import authorising_ids
+from minihs.rooms.outliers import JudgedOutliers, judge_outliers
+from minihs.store.events import EventRow
+
+log = Logger()
+
+MAX_SINGLE_FETCHES = 50  # beyond this many missing events, the whole list is fetched in one answer
+PARALLEL_FETCHES = 5
+INLINE_EVENTS = 50  # beyond this many, judging leaves the main thread
+
+
+class Outliers:
+    """Gets events by ID from other servers and keeps them as outliers."""
+
+    def __init__(
+        self,
+        *,
+        remote: RemoteRooms,
+        admission: Admission,
+        receiver: Receiver,
+        workers: Workers,
+    ) -> None:
+        self._remote = remote
+        self._admission = admission
+        self._receiver = receiver
+        self._workers = workers
+
+    async def ensure_auth_events(
+        self, origin: ServerName, event: Event, missing: Sequence[EventID]
+    ) -> Mapping[EventID, EventRow]:
+        """Fetch the auth events of `event` that we lack, with what authorises them.
+
+        Returns the rows of those that are known afterwards; the others could not be had.
+        """
+        room_id, version = event.room_id, event.version
+        try:
+            chain = await self._remote.event_auth(origin, room_id, event.event_id)
+        except (RemoteRefusal, Unreachable) as problem:
+            log.info("no auth chain of {event_id}: {problem}", event_id=event.event_id, problem=problem)
+        else:
+            await self.learn(room_id, version, chain)
+        left = await unknown_among(self._receiver, missing)
+        if left:
+            await self.fetch(origin, room_id, version, left)
+        return await self._receiver.rows(missing)
+
+    async def fetch(
+        self, origin: ServerName, room_id: RoomID, version: RoomVersion, event_ids: Sequence[EventID]
+    ) -> None:
+        """Fetch up to MAX_SINGLE_FETCHES events one by one, some at a time, and learn them."""
+        found: dict[EventID, dict[str, Any]] = {}
+        wanted = list(event_ids[:MAX_SINGLE_FETCHES])
+
+        async def fetch_some(share: Sequence[EventID]) -> None:
+            for event_id in share:
+                try:
+                    pdu = await self._remote.event(origin, event_id)
+                except RemoteRefusal:
+                    continue
+                except Unreachable:
+                    return
+                if pdu is not None:
+                    found[event_id] = pdu
+
+        await in_parallel([fetch_some(wanted[start::PARALLEL_FETCHES]) for start in range(PARALLEL_FETCHES)])
+        await self.learn(room_id, version, [found[event_id] for event_id in wanted if event_id in found])
+
+    async def learn(self, room_id: RoomID, version: RoomVersion, pdus: Sequence[object]) -> JudgedOutliers:
+        """Admit, judge and keep what is new among `pdus`; the verdicts on what was new."""
+        admitted = await self._admission.admit_all(pdus, version, room_id)
+        if admitted.dropped:
+            log.info(
+                "{count} events about {room_id} dropped, the first: {first}",
+                count=len(admitted.dropped),
+                room_id=room_id,
+                first=admitted.dropped[0],
+            )
+        known = await self._receiver.rows(admitted.events)
+        new = [event for event_id, event in admitted.events.items() if event_id not in known]
+        judged = await self.judge(new)
+        await self._receiver.store_outliers([*((event, None) for event in judged.allowed), *judged.refused])
+        return judged
+
+    async def judge(self, new: Sequence[Event]) -> JudgedOutliers:
+        """Judge events by their auth events, which are among them or known."""
+        here = {event.event_id for event in new}
+        parents = {parent for event in new for parent in authorising_ids(event) if parent not in here}
+        rows = await self._receiver.rows(sorted(parents))
+        known = {event_id: row.event for event_id, row in rows.items()}
+        refused = refused_ids(rows.values())
+        if len(new) <= INLINE_EVENTS:
+            return judge_outliers(new, known=known, known_refused=refused)
+        return await self._workers.run(judge_outliers, new, known=known, known_refused=refused)
+
+
+def refused_ids(rows: Iterable[EventRow]) -> frozenset[EventID]:
+    """Those that were rejected."""
+    return frozenset(row.event.event_id for row in rows if row.standing.is_rejected)
