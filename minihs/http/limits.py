@@ -55,6 +55,18 @@ DEFAULT_LIMITS: Mapping[str, Limit] = MappingProxyType(
 """Every bucket. `[rate_limits]` in the settings replaces single rows; `rate_limits.enabled = false` all."""
 
 
+def limits_with(overrides: Mapping[str, tuple[float, int]]) -> dict[str, Limit]:
+    """The table with other numbers, (per second, burst), in some rows; ValueError for a row it lacks."""
+    limits = dict(DEFAULT_LIMITS)
+    for name, (per_second, burst) in overrides.items():
+        if name not in limits:
+            raise ValueError(f"there is no rate limit called {name}; there are: {', '.join(sorted(limits))}")
+        if not per_second > 0 or burst < 1:
+            raise ValueError(f"the rate limit {name} takes [per second > 0, burst >= 1]")
+        limits[name] = Limit(per_second, burst)
+    return limits
+
+
 class RateLimiter:
     """Token buckets by (name, key), kept as one number each: the time at which the bucket is full again."""
 

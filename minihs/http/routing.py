@@ -16,10 +16,6 @@ from urllib.parse import unquote_to_bytes
 if TYPE_CHECKING:
     from minihs.http.request import ApiRequest, Reply
 
-CLIENT_MAX_BODY_BYTES = 1024 * 1024
-"""No body of the client API is meaningful beyond this: an event is at most 64 KiB, and a filter, an account
-data entry or a `createRoom` with many initial events stays well below."""
-
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _PARAMETER = re.compile(r"\{([a-z_]+)\}\Z")
 
@@ -58,7 +54,8 @@ class Route:
     limit: str | None = None
     """The bucket of `minihs.http.limits` that a request is charged to: per user, per server when the request
     is signed, per address otherwise."""
-    max_body: int = CLIENT_MAX_BODY_BYTES
+    max_body: int | None = None
+    """In bytes; None: what the listener takes at most."""
     long_poll: bool = False
     """The handler may wait long, changes nothing, and may be cancelled: when the client goes away, or when
     the server stops (catch `CancelledError` to reply early)."""

@@ -37,6 +37,10 @@ log = Logger()
 IDLE_TIMEOUT_SECONDS = 120
 """A connection on which nothing is under way and nothing arrives for so long is closed."""
 
+CLIENT_MAX_BODY_BYTES = 1024 * 1024
+"""No body of the client API is meaningful beyond this: an event is at most 64 KiB, and a filter, an account
+data entry or a `createRoom` with many initial events stays well below."""
+
 SERVER_PATHS = (b"/_matrix/federation/", b"/_matrix/key/")
 """Called by servers, never by browsers: no CORS."""
 
@@ -78,6 +82,7 @@ class ApiFactory(_HTTPFactory):  # type: ignore[misc]
         servers: ServerAuthenticator = NO_SERVERS,
         trusted_proxies: TrustedProxies | None = None,
         observer: Observer | None = None,
+        max_body: int = CLIENT_MAX_BODY_BYTES,
     ) -> None:
         super().__init__(timeout=IDLE_TIMEOUT_SECONDS, reactor=clock)
         self._router = router
@@ -95,7 +100,8 @@ class ApiFactory(_HTTPFactory):  # type: ignore[misc]
         self._date_second = -1
         self._date_line = b""
         self._prepare(router)
-        self.max_body = max((route.max_body for route in router.routes), default=0)
+        self._max_body = max_body
+        self.max_body = max((route.max_body or max_body for route in router.routes), default=max_body)
 
     def _prepare(self, router: Router) -> None:
         for route in router.routes:
@@ -211,8 +217,9 @@ class ApiFactory(_HTTPFactory):  # type: ignore[misc]
         raise errors.unrecognized()
 
     async def _answer(self, http: ApiHTTPRequest, route: Route) -> Reply | dict[str, Any]:
-        if http.received_bytes > route.max_body:
-            raise errors.too_large(route.max_body)
+        max_body = route.max_body or self._max_body
+        if http.received_bytes > max_body:
+            raise errors.too_large(max_body)
         raw_body = http.raw_body
         request = ApiRequest(
             method=route.method,
