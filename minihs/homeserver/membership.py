@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from minihs.events.event import StateKey
 from minihs.events.ids import EventID, RoomID, ServerName, UserID, server_name_of
 from minihs.homeserver.errors import (
     BadState,
@@ -35,6 +36,7 @@ from minihs.store.writer import Batch, Writer
 log = Logger()
 
 MEMBER = "m.room.member"
+GUEST_ACCESS: StateKey = ("m.room.guest_access", "")
 PRESENT = ("join", "invite", "knock")
 AUTHORISED_VIA = "join_authorised_via_users_server"
 MAX_KNOWN_SERVERS = 10
@@ -189,6 +191,11 @@ class Membership:
             return await self._kick(sender, room_id, target, content, also)
         return await self._send(sender, room_id, target, content, also)
 
+    async def lets_guests_in(self, room_id: RoomID) -> bool:
+        """Whether guests may be in the room (Client-Server API, "Guest Access", server behaviour)."""
+        event = await self._rooms.state_event(room_id, *GUEST_ACCESS)
+        return event is not None and event.content.get("guest_access") == "can_join"
+
     async def update_profile(self, user_id: UserID) -> None:
         """Send the user's changed profile into every room they are in; a room that refuses is passed over."""
         profile = await self._profile_of(user_id)
@@ -229,11 +236,20 @@ class Membership:
         if await self._is_here(room_id, row):
             if is_guest:
                 await self._check_guests_may_join(room_id)
-            authoriser = await self._authoriser(room_id, user_id)
-            if authoriser is not None:
-                wanted[AUTHORISED_VIA] = authoriser
-            return await self._send(user_id, room_id, user_id, wanted, also)
-        servers = await self._resident_servers(room_id, row, via)
+            try:
+                authoriser = await self._restricted_joins.authoriser(room_id, user_id)
+            except UnableToAuthoriseJoin as error:
+                raise Forbidden(error.message) from error
+            except UnableToGrantJoin as error:
+                servers = await self._servers_to_ask(room_id, row, via)
+                if not servers:
+                    raise Forbidden(error.message) from error
+            else:
+                if authoriser is not None:
+                    wanted[AUTHORISED_VIA] = authoriser
+                return await self._send(user_id, room_id, user_id, wanted, also)
+        else:
+            servers = await self._resident_servers(room_id, row, via)
         joined = await self._remote.join_remote(room_id, user_id, servers, wanted)
         if is_guest:
             try:
@@ -343,16 +359,8 @@ class Membership:
             )
         return servers
 
-    async def _authoriser(self, room_id: RoomID, user_id: UserID) -> UserID | None:
-        try:
-            return await self._restricted_joins.authoriser(room_id, user_id)
-        except (UnableToAuthoriseJoin, UnableToGrantJoin) as error:
-            raise Forbidden(error.message) from error
-
     async def _check_guests_may_join(self, room_id: RoomID) -> None:
-        """Client-Server API, "Guest Access", server behaviour."""
-        guest_access = await self._rooms.state_event(room_id, "m.room.guest_access")
-        if guest_access is None or guest_access.content.get("guest_access") != "can_join":
+        if not await self.lets_guests_in(room_id):
             raise Forbidden("This room does not let guests in.")
 
     async def _check_federates(self, room_id: RoomID) -> None:

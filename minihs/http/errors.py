@@ -13,6 +13,7 @@ from minihs.events.canonical import NotCanonical
 from minihs.events.ids import InvalidIdentifier
 from minihs.events.limits import EventTooLarge, InvalidEvent
 from minihs.events.versions import UnsupportedRoomVersion
+from minihs.federation.client import RemoteRefusal
 from minihs.homeserver import errors as refusals
 from minihs.homeserver.passwords import WeakPassword
 from minihs.homeserver.profiles import KeyTooLarge, ProfileTooLarge
@@ -84,6 +85,24 @@ def _plain(status: int, errcode: str) -> Callable[[Any], MatrixError]:
     return translate
 
 
+_PASSED_ON: Mapping[str, tuple[int, str]] = {
+    "M_FORBIDDEN": (403, "M_FORBIDDEN"),
+    "M_INVITE_BLOCKED": (403, "M_INVITE_BLOCKED"),
+    "M_NOT_FOUND": (404, "M_NOT_FOUND"),
+    "M_INCOMPATIBLE_ROOM_VERSION": (400, "M_UNSUPPORTED_ROOM_VERSION"),
+    "M_UNSUPPORTED_ROOM_VERSION": (400, "M_UNSUPPORTED_ROOM_VERSION"),
+    "M_UNABLE_TO_AUTHORISE_JOIN": (403, "M_FORBIDDEN"),
+    "M_UNABLE_TO_GRANT_JOIN": (403, "M_FORBIDDEN"),
+}
+"""Refusals of other servers that are about what the user wants; others are between the servers, and a client
+must not take one (`M_UNKNOWN_TOKEN`, say) for ours."""
+
+
+def _remote_refusal(refusal: RemoteRefusal) -> MatrixError:
+    status, errcode = _PASSED_ON.get(refusal.errcode, (502, "M_UNKNOWN"))
+    return MatrixError(status, errcode, f"The other server refused: {refusal.error}")
+
+
 TRANSLATIONS: dict[type[Exception], Callable[[Any], MatrixError]] = {
     refusals.InvalidParam: _plain(400, "M_INVALID_PARAM"),
     refusals.MissingParam: _plain(400, "M_MISSING_PARAM"),
@@ -101,6 +120,7 @@ TRANSLATIONS: dict[type[Exception], Callable[[Any], MatrixError]] = {
     refusals.StillInRoom: _plain(400, "M_UNKNOWN"),
     refusals.UnableToAuthoriseJoin: _plain(400, "M_UNABLE_TO_AUTHORISE_JOIN"),
     refusals.UnableToGrantJoin: _plain(400, "M_UNABLE_TO_GRANT_JOIN"),
+    RemoteRefusal: _remote_refusal,
     UnknownToken: _unknown_token,
     InvalidUsername: _plain(400, "M_INVALID_USERNAME"),
     UserInUse: _plain(400, "M_USER_IN_USE"),

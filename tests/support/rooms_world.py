@@ -16,6 +16,7 @@ from minihs.events.versions import ROOM_VERSIONS
 from minihs.homeserver.directory import Directory
 from minihs.homeserver.errors import Unavailable
 from minihs.homeserver.event_format import EventFormat
+from minihs.homeserver.guest_access import GuestAccess
 from minihs.homeserver.membership import Membership
 from minihs.homeserver.published_rooms import PublishedRooms
 from minihs.homeserver.remote import AliasTarget
@@ -169,6 +170,15 @@ class RoomsWorld(RoomServer):
             remote=self.elsewhere,
             profile_of=profile_of,
             on_forgotten=self.forgotten.append,
+        )
+
+        async def is_guest(user_id: UserID) -> bool:
+            return user_id.startswith("@guest")
+
+        self.rooms.observe(
+            GuestAccess(
+                server_name=server_name, rooms=self.rooms, membership=self.membership, is_guest=is_guest
+            )
         )
         self.directory = Directory(
             server_name=server_name,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from minihs.events.ids import RoomID, ServerName
+from minihs.federation.client import RemoteRefusal
 from minihs.homeserver.remote import AliasTarget
 from tests.support.rooms_world import RoomsWorld, Unavailable, at, refused
 
@@ -79,6 +80,25 @@ def test_a_server_that_is_away_is_no_fault_of_the_client() -> None:
     world = RoomsWorld()
     world.elsewhere.refusal = Unavailable("hs2 does not answer.")
     assert refused(world.call("POST", f"/join/{V12_ROOM}?via=hs2", BOB)) == (503, "M_UNKNOWN")
+
+
+@pytest.mark.parametrize(
+    ("status", "errcode", "refusal"),
+    [
+        (403, "M_FORBIDDEN", RemoteRefusal(403, "M_FORBIDDEN", "no")),
+        (404, "M_NOT_FOUND", RemoteRefusal(404, "M_NOT_FOUND", "no such room")),
+        (400, "M_UNSUPPORTED_ROOM_VERSION", RemoteRefusal(400, "M_INCOMPATIBLE_ROOM_VERSION", "9")),
+        (403, "M_FORBIDDEN", RemoteRefusal(400, "M_UNABLE_TO_GRANT_JOIN", "no")),
+        (502, "M_UNKNOWN", RemoteRefusal(401, "M_UNKNOWN_TOKEN", "log out!")),
+        (502, "M_UNKNOWN", RemoteRefusal(500, "M_UNKNOWN", "oops")),
+    ],
+)
+def test_another_servers_refusal_is_passed_on_as_far_as_it_is_the_users(
+    status: int, errcode: str, refusal: RemoteRefusal
+) -> None:
+    world = RoomsWorld()
+    world.elsewhere.refusal = refusal
+    assert refused(world.call("POST", f"/join/{V12_ROOM}?via=hs2", BOB)) == (status, errcode)
 
 
 def test_a_private_room_is_entered_by_invite_only() -> None:
