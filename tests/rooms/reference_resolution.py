@@ -36,6 +36,11 @@ class Reference:
             self.chains[event_id] = parents.union(*(self.chain(parent) for parent in parents))
         return self.chains[event_id]
 
+    def chain_inside(self, event_id: EventID, inside: set[EventID]) -> set[EventID]:
+        """The auth chain as far as it can be walked without leaving a set (see docs/decisions)."""
+        parents = self.parents(event_id) & inside
+        return parents.union(*(self.chain_inside(parent, inside) for parent in parents))
+
     def resolve(self, forks: Sequence[Mapping[StateKey, EventID]]) -> State:
         keys = {key for fork in forks for key in fork}
         agreed = {key for key in keys if len({fork.get(key) for fork in forks}) == 1}
@@ -55,9 +60,7 @@ class Reference:
             }
 
         power_events = {event_id for event_id in full if self.is_power_event(event_id)}
-        power_events |= {
-            other for event_id in power_events for other in self.chain(event_id) if other in full
-        }
+        power_events |= {other for event_id in power_events for other in self.chain_inside(event_id, full)}
         partial = self.iterate(
             {} if self.version.state_resolution_2_1 else unconflicted, self.by_power(power_events)
         )
@@ -76,7 +79,7 @@ class Reference:
             free = [
                 event_id
                 for event_id in event_ids - set(ordered)
-                if self.chain(event_id) & event_ids <= set(ordered)
+                if self.parents(event_id) & event_ids <= set(ordered)
             ]
             ordered.append(min(free, key=self.power_rank))
         return ordered

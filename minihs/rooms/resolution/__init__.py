@@ -52,7 +52,7 @@ def resolve(
 
     # 1. Power events, with what they rest on, in reverse topological power ordering.
     power_events = {event_id for event_id in conflicted if is_power_event(graph[event_id])}
-    power_events |= graph.chain_of(power_events) & conflicted
+    power_events |= graph.conflicted_chain_of(power_events, conflicted)
     ordered = reverse_topological_power_ordering(power_events, graph)
 
     # 2. Judge them one by one: from the unconflicted state map, in v2.1 from an empty one.

@@ -61,6 +61,24 @@ class AuthGraph:
             raise MissingEvents(missing)
         return chain
 
+    def conflicted_chain_of(
+        self, event_ids: Iterable[EventID], conflicted: AbstractSet[EventID]
+    ) -> set[EventID]:
+        """What `event_ids` reach along auth events without leaving the full conflicted set `conflicted`.
+
+        The text of v2 takes all of their auth chains that is in the set, also behind a gap; other servers
+        stop at the gap, and so does this one. In v2.1 there are no gaps. See
+        docs/decisions/state-resolution.md.
+        """
+        to_visit = list(event_ids)
+        chain: set[EventID] = set()
+        while to_visit:
+            for parent in authorising_ids(self[to_visit.pop()]):
+                if parent in conflicted and parent not in chain:
+                    chain.add(parent)
+                    to_visit.append(parent)
+        return chain
+
     def between(self, ends: AbstractSet[EventID]) -> set[EventID]:
         """All events on the paths along auth events from any one of `ends` to another, without the ends."""
         reachable = self.chain_of(ends)

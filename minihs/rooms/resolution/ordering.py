@@ -21,25 +21,20 @@ Rank: TypeAlias = tuple[float, int, EventID]
 
 
 def reverse_topological_power_ordering(event_ids: AbstractSet[EventID], graph: AuthGraph) -> list[EventID]:
-    """Every event after those it rests on; of the free ones, greater power, then age, then id goes first.
+    """Every event after those it cites; of the free ones, greater power, then age, then id goes first.
 
-    Kahn's algorithm over a heap. An event also rests on what it reaches through events outside `event_ids`:
-    these take part in the sorting, always first as soon as they are free so that they hold up nothing, and
-    are left out of the result.
+    Kahn's algorithm over a heap, on the graph that the auth events span among `event_ids`.
     """
-    outside = graph.between(event_ids)
-    nodes = event_ids | outside
 
-    def rank(event_id: EventID) -> tuple[bool, Rank]:
+    def rank(event_id: EventID) -> Rank:
         event = graph[event_id]
-        power = 0 if event_id in outside else sender_power(event, graph)
-        return event_id in event_ids, (-power, event.origin_server_ts, event_id)
+        return -sender_power(event, graph), event.origin_server_ts, event_id
 
     waiting_for: dict[EventID, int] = {}
-    citing: dict[EventID, list[EventID]] = {event_id: [] for event_id in nodes}
-    free: list[tuple[bool, Rank]] = []
-    for event_id in nodes:
-        cited = {parent for parent in authorising_ids(graph[event_id]) if parent in nodes}
+    citing: dict[EventID, list[EventID]] = {event_id: [] for event_id in event_ids}
+    free: list[Rank] = []
+    for event_id in event_ids:
+        cited = {parent for parent in authorising_ids(graph[event_id]) if parent in event_ids}
         waiting_for[event_id] = len(cited)
         for parent in cited:
             citing[parent].append(event_id)
@@ -49,9 +44,8 @@ def reverse_topological_power_ordering(event_ids: AbstractSet[EventID], graph: A
 
     ordered: list[EventID] = []
     while free:
-        _, (_, _, event_id) = heapq.heappop(free)
-        if event_id in event_ids:
-            ordered.append(event_id)
+        event_id = heapq.heappop(free)[-1]
+        ordered.append(event_id)
         for later in citing[event_id]:
             waiting_for[later] -= 1
             if not waiting_for[later]:
