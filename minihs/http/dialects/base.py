@@ -40,13 +40,15 @@ class Endpoint:
     """One method of one or more spellings of a path that a dialect can answer.
 
     Several dialects may offer the same spelling; the table then names the one that is asked.
-    `limit` names the rate-limit bucket of the route, None when the dialect limits by itself.
+    `body` is the type that is checked before the handler runs (`Route.body`); `limit` names the rate-limit
+    bucket of the route, None when the dialect limits by itself.
     """
 
     method: str
     paths: tuple[str, ...]
     access: Access
     handler: Handler
+    body: Any = None
     limit: str | None = None
 
 
@@ -56,14 +58,17 @@ class Dialect(Protocol):
     name: str
     """As in the setting `futures.dialects`, and as stored with each future it schedules."""
 
+    parameters: frozenset[str]
+    """Query parameters of an ordinary send that are this dialect's."""
+
+    marks: frozenset[str]
+    """Keys in the content of an ordinary send that may make it this dialect's."""
+
     def endpoints(self) -> Sequence[Endpoint]:
         """The paths of its own."""
 
     def claims(self, send: OrdinarySend) -> bool:
-        """Whether an ordinary send is this dialect's: by its query parameters or by its content.
-
-        Called for every ordinary send that carries a query string or a marked content, so it must be cheap.
-        """
+        """Whether an ordinary send that has one of `parameters` or `marks` is this dialect's."""
 
     async def answer(self, send: OrdinarySend) -> Reply | dict[str, Any]:
         """Do what a claimed send asks for; it may also send an event at once."""
@@ -84,12 +89,15 @@ class QuietDialect:
     """The answers of a dialect that claims nothing."""
 
     name: str = ""
+    parameters: frozenset[str] = frozenset()
+    marks: frozenset[str] = frozenset()
 
     def endpoints(self) -> Sequence[Endpoint]:
         return ()
 
-    def claims(self, send: OrdinarySend) -> bool:  # noqa: ARG002 - part of the interface
-        return False
+    def claims(self, send: OrdinarySend) -> bool:
+        """A parameter is enough; a mark must be looked at."""
+        return not self.parameters.isdisjoint(send.request.query.names())
 
     async def answer(self, send: OrdinarySend) -> Reply | dict[str, Any]:
         raise NotImplementedError(f"{self.name} claims no ordinary send, so it was not asked for {send.type}")

@@ -1,0 +1,63 @@
+"""Makes the dialects that the settings name. What each needs is visible here; who answers is in `table`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from minihs.futures.policies import FutureLimits
+from minihs.homeserver.futures import Futures
+from minihs.homeserver.transactions import Transactions
+from minihs.http.dialects.base import Dialect
+from minihs.http.dialects.delay_query import DelayQuery
+from minihs.http.dialects.lockout import TokenLockout
+from minihs.http.dialects.management import Management
+from minihs.http.dialects.merged import Merged
+from minihs.http.dialects.table import NAMES, Dialects
+from minihs.http.dialects.tokens import Tokens
+from minihs.http.limits import RateLimiter
+from minihs.platform.clock import Clock
+from minihs.platform.entropy import Entropy
+
+
+def build_dialects(
+    names: Collection[str],
+    *,
+    futures: Futures,
+    transactions: Transactions,
+    limiter: RateLimiter,
+    clock: Clock,
+    entropy: Entropy,
+    limits: FutureLimits,
+    unauthenticated_management: bool,
+    unstable_conflict: int,
+) -> Dialects:
+    """The dialects of the setting `futures.dialects`; ValueError for one that this release cannot serve."""
+    management = Management(
+        futures=futures,
+        limiter=limiter,
+        unauthenticated=unauthenticated_management,
+        unstable_conflict=unstable_conflict,
+    )
+    makers: dict[str, Callable[[], Dialect]] = {
+        "tokens": lambda: Tokens(
+            futures=futures,
+            transactions=transactions,
+            limiter=limiter,
+            lockout=TokenLockout(clock),
+            entropy=entropy,
+        ),
+        "delay-query": lambda: DelayQuery(
+            futures=futures,
+            transactions=transactions,
+            management=management,
+            limiter=limiter,
+            limits=limits,
+        ),
+        "merged": lambda: Merged(
+            futures=futures, transactions=transactions, management=management, limits=limits
+        ),
+    }
+    for name in names:
+        if name not in makers:
+            raise ValueError(f"the dialect {name!r} is not served by this release")
+    return Dialects(makers[name]() for name in NAMES if name in names)

@@ -1,0 +1,156 @@
+"""The dialect `merged`: MSC4140 as it was accepted. Futures specification, 2.1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from minihs.events.ids import RoomID
+from minihs.futures.model import CancelRule, Failed, Sent
+from minihs.futures.policies import FutureLimits
+from minihs.homeserver.future_errors import DelayTooLarge, UnknownFuture
+from minihs.homeserver.future_orders import FutureOrder
+from minihs.homeserver.futures import Futures, Scheduled
+from minihs.homeserver.transactions import Record, TransactionKey, Transactions
+from minihs.http.dialects.base import Endpoint, QuietDialect
+from minihs.http.dialects.management import Management, capability, not_found
+from minihs.http.dialects.table import C, U, check_no_other_dialect
+from minihs.http.errors import MatrixError
+from minihs.http.request import ApiRequest
+from minihs.http.routing import Access
+from minihs.store.future_rows import StoredFuture
+from minihs.store.writer import Batch
+
+
+class ScheduleBody(msgspec.Struct):
+    """The body of `PUT …/delayed_event/{eventType}/{txnId}`; with a `state_key` it is a state event."""
+
+    delay_ms: int
+    content: dict[str, Any]
+    state_key: str | UnsetType = UNSET
+
+
+class Merged(QuietDialect):
+    """Endpoints of their own for scheduling, managing and looking up."""
+
+    name = "merged"
+
+    def __init__(
+        self, *, futures: Futures, transactions: Transactions, management: Management, limits: FutureLimits
+    ) -> None:
+        self._futures = futures
+        self._transactions = transactions
+        self._management = management
+        self._limits = limits
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        schedule = "rooms/{room_id}/delayed_event/{event_type}/{txn_id}"
+        return (
+            Endpoint(
+                method="PUT",
+                paths=(f"{C}/v3/{schedule}", f"{U}/{schedule}"),
+                access=Access.USER,
+                handler=self.schedule,
+                body=ScheduleBody,
+                limit="futures_schedule",
+            ),
+            Endpoint(
+                method="POST",
+                paths=(f"{C}/v1/delayed_events/{{delay_id}}/{{action}}",),
+                access=Access.USER,
+                handler=self._management.stable,
+                limit="futures_manage",
+            ),
+            self._management.unstable_actions(),
+            Endpoint(
+                method="GET",
+                paths=(f"{C}/v1/delayed_events/{{delay_id}}", f"{U}/delayed_events/{{delay_id}}"),
+                access=Access.USER,
+                handler=self.lookup,
+                limit="read",
+            ),
+        )
+
+    async def schedule(self, request: ApiRequest) -> dict[str, Any]:
+        """`PUT …/rooms/{roomId}/delayed_event/{eventType}/{txnId}`."""
+        body: ScheduleBody = request.body
+        check_no_other_dialect(request.query, own=())
+        args, user = request.args, request.user
+        room_id, event_type = args["room_id"], args["event_type"]
+        order = FutureOrder(
+            owner=user.user_id,
+            room_id=RoomID(room_id),
+            type=event_type,
+            content=body.content,
+            state_key=None if body.state_key is UNSET else body.state_key,
+            timeout_ms=body.delay_ms,
+            cancel_rule=CancelRule.NEVER,
+            dialect=self.name,
+            reveals_id=True,
+        )
+        scope = f"rooms/{room_id}/delayed_event/{event_type}"
+        key = TransactionKey(user.user_id, user.device_id, scope, args["txn_id"])
+        try:
+            return await schedule_once(self._futures, self._transactions, key, order)
+        except DelayTooLarge as refusal:
+            stable = request.path.startswith(f"{C}/v3/")
+            errcode = "M_DELAY_TOO_LARGE" if stable else "ORG.MATRIX.MSC4140_DELAY_TOO_LARGE"
+            raise MatrixError(400, errcode, refusal.message) from refusal
+
+    async def lookup(self, request: ApiRequest) -> dict[str, Any]:
+        """`GET …/delayed_events/{delay_id}`."""
+        try:
+            stored = await self._futures.lookup(request.args["delay_id"], request.user.user_id)
+        except UnknownFuture:
+            raise not_found() from None
+        if not stored.future.reveals_id:
+            raise not_found()
+        return lookup_shape(stored)
+
+    def unstable_features(self) -> Mapping[str, bool]:
+        return {"org.matrix.msc4140.stable": True}
+
+    def capabilities(self) -> Mapping[str, Any]:
+        return capability(self._limits)
+
+
+async def schedule_once(
+    futures: Futures, transactions: Transactions, key: TransactionKey, order: FutureOrder
+) -> dict[str, Any]:
+    """Schedule one future that is known by its delay ID, once for a transaction."""
+
+    async def work(record: Record) -> dict[str, Any]:
+        def also(batch: Batch, scheduled: Scheduled) -> None:
+            record(batch, {"delay_id": scheduled.futures[0].delay_id})
+
+        scheduled = await futures.schedule((order,), record=also)
+        return {"delay_id": scheduled.futures[0].delay_id}
+
+    return await transactions.once(key, work)
+
+
+def lookup_shape(stored: StoredFuture) -> dict[str, Any]:
+    """A future as its owner sees it."""
+    future = stored.future
+    shape: dict[str, Any] = {
+        "delay_id": future.delay_id,
+        "room_id": future.room_id,
+        "type": future.type,
+        "delay_ms": future.timeout_ms,
+        "delayed_since_ts": future.since_ts,
+        "content": stored.payload.content,
+    }
+    if future.state_key is not None:
+        shape["state_key"] = future.state_key
+    outcome = future.outcome
+    if outcome is not None:
+        finalised: dict[str, Any] = {"finalised_ts": outcome.at_wall_ms}
+        shape["finalised"] = finalised
+        if isinstance(outcome, Sent):
+            finalised["event_id"] = outcome.event_id
+        elif isinstance(outcome, Failed):
+            finalised["error"] = outcome.error.to_json()
+    return shape

@@ -1,0 +1,187 @@
+"""Who answers what several dialects claim: the one place that decides it, for every combination that is on.
+
+No shapes of requests here. Futures specification, 2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Collection, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from minihs.events.ids import UserID
+from minihs.http.dialects.base import Dialect, Endpoint, OrdinarySend
+from minihs.http.errors import MatrixError
+from minihs.http.request import Query, Reply
+from minihs.http.routing import Route
+
+C = "/_matrix/client"
+U = f"{C}/unstable/org.matrix.msc4140"
+
+WILL_EXPIRE = "m.will_expire"
+PREFIX = "org.matrix.msc4140."
+
+NAMES = (
+    "will-expire",
+    "batch",
+    "tokens",
+    "tokens-on-send",
+    "future-id",
+    "delay-query",
+    "merged",
+    "msc4486",
+    "msc4309",
+)
+"""Every dialect that the setting `futures.dialects` may name, in order of their texts."""
+
+PARAMETERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "delay": ("delay-query",),
+        "future_timeout": ("tokens-on-send", "future-id"),
+        "future_group_id": ("tokens-on-send",),
+        "parent_future_id": ("future-id",),
+    }
+)
+"""Whose a query parameter of `/send` and `/state` is, written plainly or with `PREFIX`. When all of these are
+off the request is refused: an ignored delay would send a call's "leave" when the call begins."""
+
+SHARED: Mapping[tuple[str, str], tuple[str, ...]] = MappingProxyType(
+    {
+        # Both know the action from the path; the unstable one follows the rules of the older.
+        ("POST", f"{U}/delayed_events/{{}}/{{}}"): ("delay-query", "merged"),
+        # Tokens mean the same in all three; a listing shows each future in its own dialect's shape.
+        ("GET", f"{C}/v1/future"): ("tokens", "tokens-on-send", "future-id", "batch"),
+        ("GET", f"{C}/v3/futures"): ("tokens", "tokens-on-send", "batch"),
+        ("GET", f"{U}/future"): ("tokens", "tokens-on-send"),
+        ("POST", f"{C}/v1/future/{{}}"): ("tokens", "tokens-on-send", "batch"),
+        ("POST", f"{C}/v3/futures/{{}}"): ("tokens", "tokens-on-send", "batch"),
+        ("PUT", f"{C}/v3/futures/{{}}"): ("tokens", "tokens-on-send", "batch"),
+        ("POST", f"{U}/future/{{}}"): ("tokens", "tokens-on-send", "batch"),
+    }
+)
+"""Who answers a method and path that several dialects offer: the first of those that are on."""
+
+_ARGUMENT = re.compile(r"\{[a-z_]+\}")
+
+
+class Dialects:
+    """The dialects that are on, seen as one."""
+
+    def __init__(self, dialects: Iterable[Dialect]) -> None:
+        self._dialects = tuple(dialects)
+        self._on = frozenset(dialect.name for dialect in self._dialects)
+        if len(self._on) != len(self._dialects):
+            raise ValueError("a dialect is on twice")
+        if {"tokens-on-send", "future-id"} <= self._on:
+            raise ValueError("tokens-on-send and future-id share their parameters: only one can be on")
+        self._marks = frozenset({WILL_EXPIRE}.union(*(dialect.marks for dialect in self._dialects)))
+
+    def routes(self) -> list[Route]:
+        """One route for each path that a dialect which is on offers."""
+        offers: dict[tuple[str, str], dict[str, tuple[Endpoint, str]]] = {}
+        for dialect in self._dialects:
+            for endpoint in dialect.endpoints():
+                for path in endpoint.paths:
+                    shape = (endpoint.method, _ARGUMENT.sub("{}", path))
+                    offers.setdefault(shape, {})[dialect.name] = (endpoint, path)
+        return [_route(*offered[_answerer(shape, offered)]) for shape, offered in offers.items()]
+
+    def claim(self, send: OrdinarySend) -> Awaitable[Reply | dict[str, Any]] | None:
+        """The answer of the dialect that an ordinary send belongs to; None when it is an ordinary one.
+
+        MatrixError 400 `M_INVALID_PARAM` when the dialect is off, or when two are meant.
+        """
+        parameters = send.request.query.names()
+        if not parameters and self._marks.isdisjoint(send.content):
+            return None
+        claimers = [
+            dialect
+            for dialect in self._dialects
+            if not (dialect.parameters.isdisjoint(parameters) and dialect.marks.isdisjoint(send.content))
+            and dialect.claims(send)
+        ]
+        for parameter in parameters:
+            self._check_parameter(parameter)
+        if "will-expire" not in self._on and type(send.content.get(WILL_EXPIRE)) is int:
+            raise _off(f"an integer `{WILL_EXPIRE}`", ("will-expire",))
+        if len(claimers) > 1:
+            names = " and ".join(dialect.name for dialect in claimers)
+            raise MatrixError(400, "M_INVALID_PARAM", f"The request mixes the dialects {names}: use one.")
+        return claimers[0].answer(send) if claimers else None
+
+    def unstable_features(self) -> dict[str, bool]:
+        """What `GET /versions` says of futures."""
+        return _merged(dialect.unstable_features() for dialect in self._dialects)
+
+    def capabilities(self) -> dict[str, Any]:
+        """What `GET /capabilities` says of futures."""
+        return _merged(dialect.capabilities() for dialect in self._dialects)
+
+    async def sync_part(
+        self, user_id: UserID, after_ms: int, upto_ms: int, sync_filter: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The top-level keys of a `/sync` response that are about futures."""
+        part: dict[str, Any] = {}
+        for dialect in self._dialects:
+            part.update(await dialect.sync_part(user_id, after_ms, upto_ms, sync_filter))
+        return part
+
+    def _check_parameter(self, parameter: str) -> None:
+        """Refuse a parameter whose dialects are all off."""
+        owners = PARAMETERS.get(parameter.removeprefix(PREFIX))
+        if owners is None:
+            known = any(parameter in dialect.parameters for dialect in self._dialects)
+            if parameter.startswith(PREFIX) and not known:
+                raise MatrixError(
+                    400, "M_INVALID_PARAM", f"No generation of delayed events has a parameter `{parameter}`."
+                )
+        elif self._on.isdisjoint(owners):
+            raise _off(f"the query parameter `{parameter}`", owners)
+
+
+def check_no_other_dialect(query: Query, own: Collection[str]) -> None:
+    """Refuse, on a dialect's own path, the parameters with which another one asks for a delay."""
+    for parameter in query.names():
+        if parameter not in own and parameter.removeprefix(PREFIX) in PARAMETERS:
+            raise MatrixError(
+                400,
+                "M_INVALID_PARAM",
+                f"The query parameter `{parameter}` belongs to another dialect of delayed events: use one.",
+            )
+
+
+def _answerer(shape: tuple[str, str], offered: Mapping[str, object]) -> str:
+    if len(offered) == 1:
+        return next(iter(offered))
+    for name in SHARED.get(shape, ()):
+        if name in offered:
+            return name
+    raise ValueError(f"{' and '.join(sorted(offered))} offer {shape}; the table of shared paths must decide")
+
+
+def _route(endpoint: Endpoint, path: str) -> Route:
+    return Route(
+        method=endpoint.method,
+        path=path,
+        access=endpoint.access,
+        handler=endpoint.handler,
+        body=endpoint.body,
+        limit=endpoint.limit,
+    )
+
+
+def _off(what: str, owners: tuple[str, ...]) -> MatrixError:
+    return MatrixError(
+        400,
+        "M_INVALID_PARAM",
+        f"{what[0].upper()}{what[1:]} belongs to the dialect {' or '.join(owners)} of delayed events, "
+        "which is off on this server. Nothing was sent or scheduled.",
+    )
+
+
+def _merged(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for part in parts:
+        merged.update(part)
+    return merged
