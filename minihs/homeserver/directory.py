@@ -17,6 +17,7 @@ from minihs.events.ids import (
     RoomID,
     ServerName,
     UserID,
+    localpart_of,
     parse_room_alias,
     server_name_of,
 )
@@ -78,9 +79,11 @@ class Directory:
         return list(await self._store.all_aliases(room_id))
 
     def check_local(self, alias: RoomAlias) -> None:
-        """Raise InvalidParam unless the alias belongs to this server."""
+        """Raise InvalidParam unless the alias belongs to this server and has a name."""
         if server_name_of(alias) != self._server_name:
             raise InvalidParam(f"Only aliases that end in :{self._server_name} can be changed here.")
+        if localpart_of(alias) == "":
+            raise InvalidParam("An alias needs a name between # and the colon.")
 
     @contextmanager
     def claimed(self, alias: RoomAlias) -> Iterator[None]:

@@ -213,9 +213,11 @@ class RoomCreation:
         if ":" in wanted.alias_localpart:
             raise InvalidParam("room_alias_name is the part between # and the colon, without both.")
         try:
-            return parse_room_alias(f"#{wanted.alias_localpart}:{self._server_name}")
+            alias = parse_room_alias(f"#{wanted.alias_localpart}:{self._server_name}")
         except InvalidIdentifier as error:
             raise InvalidParam(f"room_alias_name does not make an alias: {error}") from error
+        self._directory.check_local(alias)
+        return alias
 
 
 def default_power_levels(

@@ -54,8 +54,13 @@ class Sending:
         else:
             check_state_content(draft.type, draft.content)
             if draft.type == CANONICAL_ALIAS and not draft.state_key:
-                await self._directory.check_canonical_alias(draft.room_id, draft.content)
+                await self._check_canonical_alias(draft)
         return (await self._rooms.send(draft, also=also)).event_id
+
+    async def _check_canonical_alias(self, draft: EventDraft) -> None:
+        # Who may not set it is refused by the auth rules, without other servers' being asked for aliases.
+        if await self._directory.may_set_canonical_alias(draft.room_id, draft.sender):
+            await self._directory.check_canonical_alias(draft.room_id, draft.content)
 
     async def is_from(self, event_id: EventID, user_id: UserID) -> bool:
         """Whether the user has sent this event."""

@@ -295,6 +295,27 @@ def test_the_refusals_of_a_restricted_join_tell_unknown_from_unable() -> None:
         world.run(authoriser(room_id, CAROL))
 
 
+def test_where_nobody_here_can_vouch_a_server_in_the_room_is_asked_if_there_is_one() -> None:
+    world = RoomsWorld()
+    club = public(world)
+    world.run(world.membership.join(BOB, club))
+    room_id = restricted(world, club, room_version="11")
+    levels = {"users": {ALICE: 99, CAROL: 100}, "invite": 100}
+    world.send(room_id, ALICE, "m.room.power_levels", state_key="", content=levels)
+    with pytest.raises(Forbidden, match="Nobody of this server"):
+        world.run(world.membership.join(BOB, room_id))
+    world.send(
+        room_id, ALICE, "m.room.join_rules", state_key="", content={"join_rule": "public", "allow": []}
+    )
+    world.send(room_id, CAROL, "m.room.member", state_key=CAROL, content={"membership": "join"})
+    conditions = [{"type": "m.room_membership", "room_id": club}]
+    content = {"join_rule": "restricted", "allow": conditions}
+    world.send(room_id, ALICE, "m.room.join_rules", state_key="", content=content)
+    world.run(world.membership.join(BOB, room_id))
+    [(what, (_, _, via, _))] = world.elsewhere.asked
+    assert (what, via) == ("join", ("hs2",))
+
+
 @pytest.mark.parametrize("allow", ["nothing", {}, [1], [{"type": "m.x"}], [{"type": "m.room_membership"}]])
 def test_conditions_of_the_wrong_shape_count_as_not_met(allow: Any) -> None:
     world = RoomsWorld()

@@ -203,6 +203,7 @@ def test_of_two_requests_for_one_alias_at_once_one_gets_it() -> None:
         (BadContent, {"initial_state": (InitialState("m.room.join_rules", {"join_rule": 1}),)}),
         (BadContent, {"initial_state": (InitialState("m.x", {"n": 1.5}),)}),
         (InvalidParam, {"alias_localpart": "a:b"}),
+        (InvalidParam, {"alias_localpart": ""}),
         (InvalidParam, {"alias_localpart": "a" * 256}),
         (BadAlias, {"initial_state": (InitialState("m.room.canonical_alias", {"alias": "#x:hs1"}),)}),
     ],

@@ -33,6 +33,7 @@ def test_an_alias_is_made_resolved_listed_and_removed() -> None:
         (400, "M_INVALID_PARAM", "/directory/room/pub", {"room_id": "!r:hs1"}),
         (400, "M_INVALID_PARAM", "/directory/room/%23pub", {"room_id": "!r:hs1"}),
         (400, "M_INVALID_PARAM", "/directory/room/%23pub:hs2", {"room_id": "!r:hs1"}),
+        (400, "M_INVALID_PARAM", "/directory/room/%23:hs1", {"room_id": "!r:hs1"}),
         (400, "M_INVALID_PARAM", f"/directory/room/%23{'p' * 255}:hs1", {"room_id": "!r:hs1"}),
         (400, "M_INVALID_PARAM", PUB, {"room_id": "room"}),
         (400, "M_INVALID_PARAM", PUB, {"room_id": 1}),

@@ -103,6 +103,17 @@ def test_a_canonical_alias_must_stand_for_the_room() -> None:
     assert world.call("PUT", path, ALICE, {"alt_aliases": ["#pub:hs1"]}).status == 200
 
 
+def test_no_server_is_asked_for_an_alias_on_behalf_of_somebody_who_may_not_set_it() -> None:
+    world = RoomsWorld()
+    room_id = world.make(preset="public_chat")
+    world.ok("POST", at(room_id, "join"), BOB)
+    path = at(room_id, "state", "m.room.canonical_alias")
+    assert refused(world.call("PUT", path, BOB, {"alias": "#a:hs2"})) == (403, "M_FORBIDDEN")
+    assert world.elsewhere.asked == []
+    assert refused(world.call("PUT", path, ALICE, {"alias": "#a:hs2"})) == (400, "M_BAD_ALIAS")
+    assert world.elsewhere.asked == [("alias", "#a:hs2")]
+
+
 # Membership by state event
 
 
