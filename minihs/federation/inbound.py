@@ -71,9 +71,10 @@ class InboundEvents:
         if known is not None:
             return known
         state_before = await self._receiver.state_of_prevs(event.room_id, event.prev_events)
+        bridged = False
         if state_before is None:
-            state_before = await self._close_gap(origin, event)
-        return await self._judge(origin, event, state_before, forward)
+            state_before, bridged = await self._close_gap(origin, event)
+        return await self._judge(origin, event, state_before, bridged=bridged, forward=forward)
 
     async def _known(self, event_id: EventID) -> Received | None:
         row = (await self._receiver.rows((event_id,))).get(event_id)
@@ -81,8 +82,11 @@ class InboundEvents:
             return None
         return Received(row.standing, row.refusal, is_new=False)
 
-    async def _close_gap(self, origin: ServerName, event: Event) -> StateMap:
-        """Receive what lies before `event`, as far as it can be had, and say what the state before it is."""
+    async def _close_gap(self, origin: ServerName, event: Event) -> tuple[StateMap, bool]:
+        """Receive what lies before `event`, as far as it can be had, and say what the state before it is.
+
+        The second value is True when a gap was left and bridged by what `origin` says of the state there.
+        """
         states_left = MAX_STATES_FETCHED
         # Questions end by themselves; nothing is cancelled half-way, because parts of the work are commits.
         give_up_ms = self._clock.monotonic_ms() + GAP_MS
@@ -95,18 +99,21 @@ class InboundEvents:
                 )
             try:
                 state = await self._receiver.state_of_prevs(earlier.room_id, earlier.prev_events)
+                bridged = state is None
                 if state is None and states_left:
                     states_left -= 1
                     state = await self._gaps.state_before(origin, earlier)
                 if state is not None:
-                    received = await self._judge(origin, earlier, state, forward=False)
+                    received = await self._judge(origin, earlier, state, bridged=bridged, forward=False)
                     # Batches of a room are stored in order, so whoever waits for `event` waits for this one.
                     if received.durable is not None:
                         received.durable.addErrback(_heard_by_the_last)
             except CannotDecide as problem:
                 log.info("{event_id} left out: {problem}", event_id=earlier.event_id, problem=problem)
         state = await self._receiver.state_of_prevs(event.room_id, event.prev_events)
-        return await self._gaps.state_before(origin, event) if state is None else state
+        if state is not None:
+            return state, False
+        return await self._gaps.state_before(origin, event), True
 
     async def refusal_as_history(
         self, origin: ServerName, event: Event, state_before: StateMap
@@ -116,10 +123,14 @@ class InboundEvents:
         return f"{verdict.rule}: {verdict.reason}" if isinstance(verdict, Reject) else None
 
     async def _judge(
-        self, origin: ServerName, event: Event, state_before: StateMap, forward: bool
+        self, origin: ServerName, event: Event, state_before: StateMap, *, bridged: bool, forward: bool
     ) -> Received:
         """Checks 4 to 6, and what follows from them."""
         newest = await self._receiver.newest_state(event.room_id)
+        if bridged:
+            # We have missed something, so our view of the room may be old. Resolved with the event's it still
+            # keeps out whoever makes gaps on purpose: bans win.
+            newest = await self._receiver.resolve(event.version, [newest, state_before])
         match await self._verdict(origin, event, state_before, newest):
             case Accept():
                 standing, refusal = Standing.ACCEPTED, None

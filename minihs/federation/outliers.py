@@ -8,14 +8,13 @@ information" and "Retrieving events".
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from twisted.logger import Logger
 
 from minihs.events.event import Event
 from minihs.events.ids import EventID, RoomID, ServerName
 from minihs.events.versions import RoomVersion
-from minihs.federation.admission import Admission, in_parallel
+from minihs.federation.admission import Admission, Dropped, in_parallel
 from minihs.federation.client import RemoteRefusal, Unreachable
 from minihs.federation.receiver import Receiver, unknown_among
 from minihs.federation.remote_rooms import RemoteRooms
@@ -69,23 +68,43 @@ class Outliers:
     async def fetch(
         self, origin: ServerName, room_id: RoomID, version: RoomVersion, event_ids: Sequence[EventID]
     ) -> None:
-        """Fetch up to MAX_SINGLE_FETCHES events one by one, some at a time, and learn them."""
-        found: dict[EventID, dict[str, Any]] = {}
-        wanted = list(event_ids[:MAX_SINGLE_FETCHES])
+        """Fetch events one by one, some at a time, with what authorises them, and learn them.
 
-        async def fetch_some(share: Sequence[EventID]) -> None:
+        Of all that, at most MAX_SINGLE_FETCHES are asked for.
+        """
+        found: dict[EventID, Event] = {}
+        asked: set[EventID] = set()
+        wanted = list(event_ids)
+        while wanted and len(asked) < MAX_SINGLE_FETCHES:
+            wanted = wanted[: MAX_SINGLE_FETCHES - len(asked)]
+            asked.update(wanted)
+            came = await self._fetch_some(origin, room_id, version, wanted)
+            found.update(came)
+            parents = [parent for event in came.values() for parent in authorising_ids(event)]
+            unknown = await unknown_among(self._receiver, parents)
+            wanted = [parent for parent in unknown if parent not in asked]
+        await self.learn(room_id, version, [event.pdu for event in found.values()])
+
+    async def _fetch_some(
+        self, origin: ServerName, room_id: RoomID, version: RoomVersion, event_ids: Sequence[EventID]
+    ) -> dict[EventID, Event]:
+        found: dict[EventID, Event] = {}
+
+        async def fetch_share(share: Sequence[EventID]) -> None:
             for event_id in share:
                 try:
                     pdu = await self._remote.event(origin, event_id)
-                except RemoteRefusal:
+                    event = self._admission.parse(pdu, version, room_id)
+                except (RemoteRefusal, Dropped):
                     continue
                 except Unreachable:
                     return
-                if pdu is not None:
-                    found[event_id] = pdu
+                if event.event_id == event_id:
+                    found[event_id] = event
 
-        await in_parallel([fetch_some(wanted[start::PARALLEL_FETCHES]) for start in range(PARALLEL_FETCHES)])
-        await self.learn(room_id, version, [found[event_id] for event_id in wanted if event_id in found])
+        shares = [event_ids[start::PARALLEL_FETCHES] for start in range(PARALLEL_FETCHES)]
+        await in_parallel([fetch_share(share) for share in shares if share])
+        return {event_id: found[event_id] for event_id in event_ids if event_id in found}
 
     async def learn(self, room_id: RoomID, version: RoomVersion, pdus: Sequence[object]) -> JudgedOutliers:
         """Admit, judge and keep what is new among `pdus`; the verdicts on what was new."""

@@ -64,7 +64,7 @@ class Lanes(Generic[Key]):
                 continue
             try:
                 result = await waiting.work()
-            except BaseException:  # noqa: BLE001 – it belongs to whoever asked for the work
+            except Exception:  # noqa: BLE001 – it belongs to whoever asked for the work
                 if not waiting.done.called:
                     waiting.done.errback()
             else:

@@ -1,0 +1,219 @@
+"""Events whose history or auth events are not here: what is fetched, what is believed, where it ends."""
+
+from __future__ import annotations
+
+import pytest
+
+from minihs.events.ids import RoomID
+from minihs.federation.client import RemoteRefusal
+from minihs.homeserver.receiver import REPLY_WITHIN_MS
+from minihs.store.events import Standing
+from tests.homeserver.test_receiver import ALICE, MALLORY, announced, meeting, standing
+from tests.support.deferreds import finish, start
+from tests.support.federated import FederatedServer
+from tests.support.hostile_peer import HostilePeer
+
+
+def test_missing_previous_events_are_fetched_and_come_first() -> None:
+    server, peer, room_id = meeting()
+    messages = [peer.message(MALLORY, str(number)) for number in range(5)]
+    assert server.receive("evil", messages[-1]) == {messages[-1].event_id: {}}
+    assert announced(server)[-5:] == [event.event_id for event in messages]
+    assert server.run(server.rooms.extremities(room_id)) == (messages[-1].event_id,)
+    assert peer.asked == ["get_missing_events"]
+
+
+def test_a_fetched_event_that_is_not_genuine_leaves_its_gap() -> None:
+    server, peer, _ = meeting()
+    first, second, third = (peer.message(MALLORY, str(number)) for number in range(3))
+    damaged = {**second.pdu, "signatures": {"evil": {"ed25519:1": "AAAA"}}}
+    peer.lies["get_missing_events"] = lambda *_: {"events": [first.pdu, damaged]}
+    peer.refuse("state_ids", "state")
+    error = server.receive("evil", third)[third.event_id]["error"]
+    assert "could not be fetched" in error
+    assert standing(server, second) is None
+    assert standing(server, third) is None
+    peer.lies.clear()
+    assert server.receive("evil", third) == {third.event_id: {}}
+
+
+def test_events_that_do_not_lead_to_the_one_that_came_are_not_taken_from_the_answer() -> None:
+    server, peer, _ = meeting()
+    first = peer.message(MALLORY, "first")
+    aside = peer.room.make(MALLORY, "m.room.message", {"body": "aside"})
+    second = peer.message(MALLORY, "second", prev_events=[first])
+    peer.lies["get_missing_events"] = lambda *_: {"events": [first.pdu, aside.pdu]}
+    server.receive("evil", second)
+    assert standing(server, first) is Standing.ACCEPTED
+    assert standing(server, aside) is None
+
+
+def test_a_gap_too_wide_to_fill_is_bridged_with_the_state_at_its_edge() -> None:
+    server, peer, room_id = meeting()
+    peer.room.join("@second:evil")
+    before = dict(peer.room.state)
+    edge = peer.message("@second:evil", "edge")
+    peer.states[edge.event_id] = before
+    latest = peer.message("@second:evil", "latest")
+    peer.refuse("get_missing_events")
+    assert server.receive("evil", latest) == {latest.event_id: {}}
+    assert standing(server, latest) is Standing.ACCEPTED
+    state = server.state(room_id)
+    assert state["m.room.member", "@second:evil"] == before["m.room.member", "@second:evil"].event_id
+    assert server.membership("@second:evil", room_id) == "join"
+
+
+def test_state_at_a_gap_cannot_overrule_what_the_room_has_decided() -> None:
+    server, peer, room_id = meeting()
+    ban = server.send(room_id, ALICE, "m.room.member", state_key=MALLORY, content={"membership": "ban"})
+    edge = peer.message(MALLORY, "edge")
+    latest = peer.message(MALLORY, "latest")
+    peer.refuse("get_missing_events")
+    assert server.receive("evil", latest) == {latest.event_id: {}}
+    assert standing(server, latest) is Standing.SOFT_FAILED
+    assert server.state(room_id)["m.room.member", MALLORY] == ban.event_id
+    assert standing(server, edge) is not Standing.ACCEPTED
+
+
+@pytest.mark.parametrize("lie", ["not genuine", "refused", "no create event"])
+def test_a_state_that_cannot_be_true_is_not_built_upon(lie: str) -> None:
+    server, peer, room_id = meeting()
+    edge = peer.message(MALLORY, "edge")
+    state = dict(peer.room.state)
+    if lie == "not genuine":
+        levels = peer.room.make(ALICE, "m.room.power_levels", {"users": {MALLORY: 50}}, "")
+        forged = peer.resign(levels, sender=ALICE)
+        state["m.room.power_levels", ""] = forged
+        peer.room.events[forged.event_id] = forged
+        server.keys.unknown.add("hs1")
+    elif lie == "refused":
+        levels = peer.room.make(MALLORY, "m.room.power_levels", {"users": {MALLORY: 50}}, "")
+        state["m.room.power_levels", ""] = levels
+        peer.room.events[levels.event_id] = levels
+    else:
+        del state["m.room.create", ""]
+    peer.states[edge.event_id] = state
+    peer.refuse("get_missing_events")
+    topic = peer.room.make(MALLORY, "m.room.topic", {"topic": "mine"}, "", state=state, prev_events=[edge])
+    error = server.receive("evil", topic)[topic.event_id]["error"]
+    assert error
+    assert ("m.room.topic", "") not in server.state(room_id)
+    assert standing(server, topic) in (None, Standing.REJECTED)
+
+
+@pytest.mark.parametrize("how", ["at once", "one by one"])
+def test_missing_auth_events_are_fetched_with_what_authorises_them(how: str) -> None:
+    server, peer, _ = meeting()
+    # Two joins that hs1 never saw authorise a message whose place in the graph it knows.
+    known = [peer.room.timeline[-1]]
+    peer.room.join("@second:evil")
+    rename = peer.room.member("@second:evil", "@second:evil", "join", content={"displayname": "B"})
+    message = peer.message("@second:evil", prev_events=known)
+    if how == "one by one":
+        peer.refuse("event_auth")
+    error = server.receive("evil", message)[message.event_id]["error"]
+    assert error.startswith("v12 6: check 5")
+    assert standing(server, rename) is Standing.OUTLIER
+    assert peer.asked == (["event_auth"] if how == "at once" else ["event_auth", "event", "event"])
+
+
+def test_an_event_whose_auth_events_cannot_be_had_is_not_kept() -> None:
+    server, peer, _ = meeting()
+    known = [peer.room.timeline[-1]]
+    peer.room.join("@second:evil")
+    message = peer.room.make("@second:evil", "m.room.message", {}, prev_events=known)
+    peer.refuse("event_auth", "event")
+    assert "could not be had" in server.receive("evil", message)[message.event_id]["error"]
+    assert standing(server, message) is None
+
+
+def test_a_long_gap_is_walked_in_steps_and_the_walk_ends() -> None:
+    server, peer, _ = meeting()
+    for number in range(120):
+        peer.message(MALLORY, str(number))
+    latest = peer.room.timeline[-1]
+    assert server.receive("evil", latest) == {latest.event_id: {}}
+    assert peer.asked == ["get_missing_events"] * 3
+    for number in range(400):
+        peer.message(MALLORY, str(number))
+    latest = peer.room.timeline[-1]
+    peer.asked.clear()
+    server.receive("evil", latest)
+    assert peer.asked.count("get_missing_events") <= 6
+    assert standing(server, latest) is Standing.ACCEPTED
+
+
+def slow_transaction(
+    server: FederatedServer, peer: HostilePeer, room_id: RoomID
+) -> tuple[object, object, object]:
+    """A message whose history takes long to come; the deferred answer of the transaction, and its release."""
+    from twisted.internet.defer import Deferred
+
+    peer.message(MALLORY, "missing")
+    latest = peer.message(MALLORY, "latest")
+    answered: Deferred[None] = Deferred()
+
+    async def slowly(rest, args, body):  # type: ignore[no-untyped-def]
+        await answered
+        return peer._get_missing_events(rest, args, body)
+
+    peer.lies["get_missing_events"] = slowly
+    body = {"origin": "evil", "origin_server_ts": 1, "pdus": [latest.pdu]}
+    reply = start(server.answer("PUT", "/_matrix/federation/v1/send/slow", {"": "evil"}, body))
+    return latest, answered, reply
+
+
+def test_a_slow_event_does_not_hold_up_the_reply_and_is_judged_later() -> None:
+    server, peer, room_id = meeting()
+    latest, answered, reply = slow_transaction(server, peer, room_id)
+    assert not reply.called
+    server.clock.advance(REPLY_WITHIN_MS / 1000)
+    assert finish(server.clock, reply) == {"pdus": {latest.event_id: {}}}
+    assert standing(server, latest) is None
+    answered.callback(None)
+    server.clock.pump([0] * 20)
+    assert standing(server, latest) is Standing.ACCEPTED
+    assert server.run(server.database.reader.all("SELECT * FROM inbound_pdus ORDER BY 1")) == []
+
+
+def test_a_slow_event_survives_a_restart() -> None:
+    server, peer, room_id = meeting()
+    latest, _, reply = slow_transaction(server, peer, room_id)
+    server.clock.advance(REPLY_WITHIN_MS / 1000)
+    finish(server.clock, reply)
+    peer.lies.clear()
+    server.open()
+    server.clock.pump([0] * 20)
+    assert standing(server, latest) is Standing.ACCEPTED
+    assert server.run(server.database.reader.all("SELECT * FROM inbound_pdus ORDER BY 1")) == []
+
+
+def test_a_slow_room_does_not_hold_up_another() -> None:
+    server, peer, room_id = meeting()
+    other = HostilePeer("hs7", server)
+    other_room = server.create(ALICE)
+    other.enter(other_room, "@zoe:hs7")
+    slow_transaction(server, peer, room_id)
+    quick = other.message("@zoe:hs7")
+    assert server.receive("hs7", quick) == {quick.event_id: {}}
+
+
+def test_a_repeat_while_the_first_is_under_way_gets_its_reply() -> None:
+    server, peer, room_id = meeting()
+    latest, answered, reply = slow_transaction(server, peer, room_id)
+    body = {"origin": "evil", "origin_server_ts": 1, "pdus": [latest.pdu]}
+    repeat = start(server.answer("PUT", "/_matrix/federation/v1/send/slow", {"": "evil"}, body))
+    answered.callback(None)
+    assert finish(server.clock, reply) == finish(server.clock, repeat) == {"pdus": {latest.event_id: {}}}
+    assert announced(server).count(latest.event_id) == 1
+
+
+def test_a_server_that_does_not_wait_for_replies_is_told_to() -> None:
+    server, peer, room_id = meeting()
+    slow_transaction(server, peer, room_id)
+    body = {"origin": "evil", "origin_server_ts": 1, "pdus": []}
+    for number in range(4):
+        start(server.answer("PUT", f"/_matrix/federation/v1/send/{number}", {"": "evil"}, body))
+    with pytest.raises(RemoteRefusal) as refusal:
+        server.ask("evil", "PUT", "/_matrix/federation/v1/send/5", body=body)
+    assert (refusal.value.status, refusal.value.errcode) == (429, "M_LIMIT_EXCEEDED")
