@@ -268,7 +268,11 @@ def test_a_signed_request_is_given_to_the_authenticator_before_its_body_is_judge
         (b'{"name": "a", "nested": {"b": "c"}}', "M_INVALID_PARAM", "`nested"),
         (b'{"name": "a", "x": ' + b"[" * 201 + b"]" * 201 + b"}", "M_BAD_JSON", "nested more than"),
         (b'{"name": "a", "x": ' + b"[" * 100_000, "M_BAD_JSON", "nested more than"),
-        (b'{"name": "a", "x": ' + b"1" * 5000 + b', "count": ' + b"1" * 5000 + b"}", "M_INVALID_PARAM", "out of range"),
+        (
+            b'{"name": "a", "x": ' + b"1" * 5000 + b', "count": ' + b"1" * 5000 + b"}",
+            "M_INVALID_PARAM",
+            "out of range",
+        ),
     ],
 )
 def test_a_bad_body_is_refused_with_a_sentence(
