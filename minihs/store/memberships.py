@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from minihs.events.ids import EventID, RoomID, ServerName, UserID
+from minihs.events.ids import EventID, RoomID, UserID
 from minihs.store.reader import Reader, Row
 from minihs.store.writer import Batch
 
@@ -64,24 +64,6 @@ class MembershipStore:
             (user_id, membership),
         )
         return [room_id for (room_id,) in rows]
-
-    async def all_members(self, room_id: RoomID, membership: str) -> Sequence[UserID]:
-        """The users whose membership of the room is this one, local and remote, by user ID."""
-        rows = await self._reader.all(
-            "SELECT user_id FROM memberships WHERE room_id = ? AND membership = ? ORDER BY user_id",
-            (room_id, membership),
-        )
-        return [user_id for (user_id,) in rows]
-
-    async def is_server_joined(self, room_id: RoomID, server_name: ServerName) -> bool:
-        """Whether a user of the server is joined to the room, as far as we know."""
-        suffix = f":{server_name}"
-        row = await self._reader.maybe(
-            "SELECT 1 FROM memberships WHERE room_id = ? AND membership = 'join'"
-            " AND substr(user_id, -length(?)) = ? LIMIT 1",
-            (room_id, suffix, suffix),
-        )
-        return row is not None
 
     def forget(self, batch: Batch, user_id: UserID, room_id: RoomID) -> None:
         """Note that the user wants to hear nothing more of a room that they are not in."""

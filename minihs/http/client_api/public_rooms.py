@@ -31,7 +31,7 @@ class FilterBody(msgspec.Struct):
 
 
 class SearchBody(msgspec.Struct):
-    """The body of `POST /publicRooms`, of clients and of other servers."""
+    """The body of `POST /publicRooms`."""
 
     limit: int | None = None
     since: str | None = None
@@ -94,14 +94,14 @@ class PublicRooms:
 
     async def search(self, request: ApiRequest) -> dict[str, Any]:
         """`POST /publicRooms`."""
-        return await self._page(request, search_of(request.body))
+        return await self._page(request, _search_of(request.body))
 
     async def _page(self, request: ApiRequest, search: Search) -> dict[str, Any]:
         server = request.query.one("server")
         return dict(await self._published.page(search, None if server is None else parse_server_name(server)))
 
 
-def search_of(body: SearchBody) -> Search:
+def _search_of(body: SearchBody) -> Search:
     """What a body asks for. There are no other networks here, so those fields choose nothing."""
     if body.limit is not None and body.limit < 0:
         raise InvalidParam("limit must not be negative.")
