@@ -13,6 +13,7 @@ from minihs.events.ids import EventID, RoomID, UserID
 from minihs.homeserver.event_filter import EVERY_ROOM_EVENT, parse_filter, raw_keys
 from minihs.homeserver.event_format import Reader
 from minihs.homeserver.positions import StreamToken
+from minihs.homeserver.room_drafts import EventDraft
 from minihs.homeserver.sync import SyncPart, SyncRequest
 from minihs.homeserver.sync_service import SyncService, open_sync_service
 from minihs.store.account_data import AccountDataStore
@@ -62,6 +63,11 @@ class SyncServer(RoomServer):
     def say(self, room_id: RoomID, sender: str, body: str = "hello") -> EventID:
         """Send a message."""
         return self.send(room_id, sender, content={"msgtype": "m.text", "body": body}).event_id
+
+    def draft(self, room_id: RoomID, sender: str, body: str) -> EventDraft:
+        """A message that is not sent yet."""
+        content = {"msgtype": "m.text", "body": body}
+        return EventDraft(room_id=room_id, sender=UserID(sender), type="m.room.message", content=content)
 
     def set_account_data(
         self, user: str, type_: str, content: Mapping[str, Any], room: RoomID | None = None

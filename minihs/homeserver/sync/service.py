@@ -58,14 +58,16 @@ class Sync:
             return (await self._build(request))[0]
         until_ms = self._clock.monotonic_ms() + timeout_ms
         waiter = self._notifier.listen(request.user_id)
+        may_wait = True
         try:
             while True:
                 reply, is_news = await self._build(request)
                 left_ms = until_ms - self._clock.monotonic_ms()
-                if is_news or left_ms <= 0:
+                if is_news or not may_wait or left_ms <= 0:
                     return reply
                 try:
-                    await waiter.wait(left_ms)
+                    # After a wait in vain the reply is made once more: its token shall not grow old.
+                    may_wait = await waiter.wait(left_ms)
                 except CancelledError:
                     return reply
         finally:
