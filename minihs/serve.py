@@ -12,11 +12,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from minihs.config import Config
+from minihs.federation.signing_keys import SigningKeysUnusable, load_or_create
+from minihs.federation.tls import ClientTls, ServerTls, TlsUnusable
 from minihs.platform.clock import ReactorClock
 from minihs.platform.entropy import SystemEntropy
 from minihs.platform.logs import start_logging
+from minihs.platform.reactor_network import ReactorNetwork
 from minihs.platform.workers import ThreadWorkers
-from minihs.server import CannotStart, Platform, Server, build_server
+from minihs.server import CannotStart, Platform, Server, wire
 from minihs.store.data_directory import DataDirectory, DataDirectoryUnusable
 from minihs.store.database import Database, DatabaseUnusable, open_database
 
@@ -42,14 +45,32 @@ def run_server(config: Config, reactor: Any) -> int:
             None if config.logging.file is None else Path(config.logging.file),
         )
         database = open_database(directory.database, synchronous=config.database.synchronous)
-    except (DataDirectoryUnusable, DatabaseUnusable, OSError) as error:
+        network = _network(config, reactor)
+    except (DataDirectoryUnusable, DatabaseUnusable, TlsUnusable, CannotStart, OSError) as error:
         print(f"minihs: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_CANNOT_START
-    process = _Process(config, reactor, clock, directory, database)
+    process = _Process(config, reactor, clock, directory, database, network)
     reactor.callWhenRunning(process.start)
     reactor.addSystemEventTrigger("before", "shutdown", process.stop)
     reactor.run()
     return process.exit_code
+
+
+def _network(config: Config, reactor: Any) -> ReactorNetwork:
+    server = config.server
+    if server.tls_certificate is None or server.tls_private_key is None:
+        raise CannotStart(
+            "The federation listener needs a certificate: give --tls-certificate and --tls-private-key "
+            "(`minihs keys dev-certificate` makes a throwaway one)."
+        )
+    ca_file = config.federation.ca_file
+    client_tls = ClientTls(None if ca_file is None else Path(ca_file))
+    client_tls.check()
+    return ReactorNetwork(
+        reactor,
+        client_tls=client_tls,
+        server_tls=ServerTls(Path(server.tls_certificate), Path(server.tls_private_key)),
+    )
 
 
 class _Process:
@@ -62,9 +83,8 @@ class _Process:
         clock: ReactorClock,
         directory: DataDirectory,
         database: Database,
+        network: ReactorNetwork,
     ) -> None:
-        from minihs.platform.reactor_network import ReactorNetwork
-
         self.exit_code = 0
         self._config = config
         self._reactor = reactor
@@ -78,12 +98,7 @@ class _Process:
             entropy=SystemEntropy(),
             commit_worker=self._commits,
             workers=self._workers,
-            network=ReactorNetwork.from_files(
-                reactor,
-                certificate=config.server.tls_certificate,
-                private_key=config.server.tls_private_key,
-                ca_file=config.federation.ca_file,
-            ),
+            network=network,
         )
 
     def start(self) -> None:
@@ -95,9 +110,9 @@ class _Process:
         return Deferred.fromCoroutine(self._stop())
 
     async def _start(self) -> None:
-        self._server = await build_server(
-            self._config, self._platform, self._database, self._directory, on_fatal=self._fatal
-        )
+        keys = load_or_create(self._directory.path, self._config.server_name, self._platform.entropy)
+        parts = await wire(self._config, self._platform, self._database, keys, on_fatal=self._fatal)
+        self._server = Server(parts, self._platform.network)
         addresses = await self._server.start()
         print(  # noqa: T201
             f"minihs: {self._config.server_name} is ready: clients at {addresses.client}, "
@@ -114,7 +129,7 @@ class _Process:
         self._directory.unlock()
 
     def _cannot_start(self, failure: Failure) -> None:
-        if failure.check(CannotStart, OSError):
+        if isinstance(failure.value, (CannotStart, SigningKeysUnusable, OSError)):
             print(f"minihs: {failure.getErrorMessage()}", file=sys.stderr)  # noqa: T201
         else:
             log.failure("the server did not start", failure)

@@ -15,7 +15,7 @@ from minihs.demo.narration import Narrator, PromiseBroken
 from minihs.demo.processes import ServerDidNotStart, ServerProcess, free_ports
 from minihs.demo.story import PASSWORD, Story
 from minihs.events.versions import DEFAULT_VERSION
-from minihs.federation.dev_ca import DevCA
+from minihs.federation.dev_ca import DevCa
 
 
 def run_demo(*, keep: bool) -> int:
@@ -49,11 +49,11 @@ def run_demo(*, keep: bool) -> int:
 
 def _stage(folder: Path) -> tuple[ServerProcess, ServerProcess]:
     """Two servers that have not been started, with certificates from a CA made for the occasion."""
-    authority = DevCA.create(folder / "ca")
+    authority = DevCa(folder / "ca")
     ports = free_ports(4)
     servers = []
     for label, client_port, federation_port in (("hs1", ports[0], ports[1]), ("hs2", ports[2], ports[3])):
-        leaf = authority.issue(folder / "ca", label, ["localhost", "127.0.0.1"])
+        leaf = authority.issue(label, ["localhost", "127.0.0.1"])
         servers.append(
             ServerProcess(
                 label=label,
