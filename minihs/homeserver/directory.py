@@ -21,7 +21,7 @@ from minihs.events.ids import (
     parse_room_alias,
     server_name_of,
 )
-from minihs.homeserver.errors import AliasTaken, BadAlias, Forbidden, InvalidParam, NotFound
+from minihs.homeserver.errors import AliasTaken, BadAlias, Forbidden, HomeserverError, InvalidParam, NotFound
 from minihs.homeserver.remote import AliasTarget, RemoteDirectory
 from minihs.homeserver.room_drafts import EventDraft
 from minihs.homeserver.rooms import Rooms
@@ -190,7 +190,7 @@ class Directory:
         )
         try:
             await self._rooms.send(draft)
-        except Forbidden:
+        except HomeserverError:
             return  # the alias is gone all the same, as the spec recommends
 
 

@@ -12,7 +12,7 @@ from minihs.events.event import Event
 from minihs.events.ids import RoomID, UserID
 from minihs.events.versions import RoomVersion
 from minihs.homeserver.directory import CANONICAL_ALIAS, Directory
-from minihs.homeserver.errors import Forbidden, UnknownRoom
+from minihs.homeserver.errors import Forbidden, HomeserverError, UnknownRoom
 from minihs.homeserver.membership import MEMBER
 from minihs.homeserver.room_creation import (
     CREATE,
@@ -141,7 +141,7 @@ class RoomUpgrade:
             await self._send(room_id, upgrader, POWER_LEVELS, levels)
             if await self._state_event(room_id, CANONICAL_ALIAS) is not None:
                 await self._send(room_id, upgrader, CANONICAL_ALIAS, {})
-        except Forbidden:
+        except HomeserverError:
             return  # "if possible": the tombstone says enough
 
     async def _send(self, room_id: RoomID, sender: UserID, event_type: str, content: dict[str, Any]) -> None:

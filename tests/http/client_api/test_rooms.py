@@ -154,6 +154,13 @@ def _creator(old: str) -> dict[str, int]:
     return {ALICE: 150} if old == "12" else {}
 
 
+def test_an_upgrade_succeeds_where_the_old_room_cannot_be_made_quieter() -> None:
+    world = RoomsWorld()
+    first = world.make(power_level_content_override={"users_default": 2**53 - 1})
+    second = world.ok("POST", at(first, "upgrade"), ALICE, {"new_version": "12"})["replacement_room"]
+    assert (world.state_content(first, "m.room.tombstone") or {})["replacement_room"] == second
+
+
 def test_additional_creators_are_named_anew_with_each_upgrade() -> None:
     world = RoomsWorld()
     first = world.make(creation_content={"additional_creators": ["@carol:hs2"]})
