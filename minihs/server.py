@@ -38,6 +38,7 @@ from minihs.homeserver.event_filter import parse_filter
 from minihs.homeserver.filters import Filters
 from minihs.homeserver.future_sending import Standing
 from minihs.homeserver.future_service import FutureService, open_future_service
+from minihs.homeserver.guest_access import GuestAccess
 from minihs.homeserver.inbound_service import InboundFederation, make_inbound_federation
 from minihs.homeserver.membership import Membership
 from minihs.homeserver.passwords import PasswordCost, Passwords
@@ -281,6 +282,12 @@ async def wire(
         profile_of=profiles.in_member_events,
         on_forgotten=membership_changed,
     )
+
+    async def is_guest(user_id: UserID) -> bool:
+        user = await user_store.maybe_user(user_id)
+        return user is not None and user.is_guest
+
+    rooms.observe(GuestAccess(server_name=server_name, rooms=rooms, membership=membership, is_guest=is_guest))
     remote_aliases = RemoteAliases(federation.client)
     directory = Directory(
         server_name=server_name,
