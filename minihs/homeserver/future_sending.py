@@ -94,7 +94,7 @@ class FutureSending:
 
     async def on_command(self, live: LiveGroup, effect: SendEvent) -> None:
         """Send because somebody asked for it; raises what sending the event raises."""
-        failure = await self._make(live, effect, exempt=True)
+        failure = await self._make(live, effect, exempt=False)
         if failure is not None:
             raise failure
 

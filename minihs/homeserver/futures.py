@@ -6,6 +6,7 @@ Futures specification, section 1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -221,7 +222,7 @@ class Futures:
         stored = await self._store.scheduled_count(owner)
         if stored + self._arriving[owner] > max_scheduled:
             due_ms = await self._store.maybe_next_due(owner)
-            wait_ms = 1 if due_ms is None else max(1, int(self._clock.wait_ms(due_ms)) + 1)
+            wait_ms = 1 if due_ms is None else max(1, math.ceil(self._clock.wait_ms(due_ms)))
             raise TooManyScheduled(
                 f"You have {stored} delayed events scheduled; the maximum is {max_scheduled}.", wait_ms
             )

@@ -1,0 +1,429 @@
+"""Futures on a server: what the specification promises in its section 1, whatever the dialect."""
+
+from __future__ import annotations
+
+import pytest
+
+from minihs.futures.policies import FutureLimits
+from minihs.homeserver.errors import Forbidden
+from minihs.homeserver.future_sending import Standing
+from tests.support.future_server import FutureServer
+
+ALICE, BOB = "@alice:hs1", "@bob:hs1"
+
+
+@pytest.fixture
+def server() -> FutureServer:
+    return FutureServer()
+
+
+class TestSending:
+    def test_a_future_leaves_no_trace_before_its_time(self, server: FutureServer) -> None:
+        room_id = server.create()
+        before = len(server.observer.committed), server.run(server.rooms.extremities(room_id))
+        server.schedule(room_id, 10_000)
+        server.pass_ms(9_999)
+        assert (len(server.observer.committed), server.run(server.rooms.extremities(room_id))) == before
+
+    def test_a_future_becomes_an_event_when_its_delay_has_passed(self, server: FutureServer) -> None:
+        room_id = server.create()
+        delay_id = server.schedule(room_id, 10_000)
+        server.pass_ms(10_000)
+        [event] = server.sent(room_id)
+        assert event.sender == ALICE
+        assert event.content == {"msgtype": "m.text", "body": "later"}
+        assert event.origin_server_ts == server.clock.wall_ms()
+        assert server.lookup(delay_id)["finalised"] == {
+            "event_id": event.event_id,
+            "finalised_ts": server.clock.wall_ms(),
+        }
+
+    def test_the_event_is_made_on_the_room_as_it_is_then(self, server: FutureServer) -> None:
+        room_id = server.create()
+        server.schedule(room_id, 10_000)
+        newest = server.send(room_id, ALICE)
+        server.pass_ms(10_000)
+        event = server.sent(room_id)[-1]
+        assert event.prev_events == (newest.event_id,)
+        assert event.depth == newest.depth + 1
+
+    def test_power_lost_since_then_means_that_it_is_not_sent(self, server: FutureServer) -> None:
+        room_id = server.create()
+        server.join(room_id, BOB)
+        delay_id = server.schedule(room_id, 10_000, token="bob")
+        server.send(
+            room_id,
+            ALICE,
+            "m.room.power_levels",
+            state_key="",
+            content={"users": {ALICE: 100}, "events_default": 50},
+        )
+        server.pass_ms(10_000)
+        assert server.sent(room_id) == []
+        finalised = server.lookup(delay_id, "bob")["finalised"]
+        assert finalised["error"]["errcode"] == "M_FORBIDDEN"
+        assert "event_id" not in finalised
+
+    def test_power_gained_since_then_means_that_it_is(self, server: FutureServer) -> None:
+        room_id = server.create()
+        server.join(room_id, BOB)
+        server.schedule(
+            room_id, 10_000, token="bob", type="m.room.topic", state_key="", content={"topic": "x"}
+        )
+        server.send(
+            room_id, ALICE, "m.room.power_levels", state_key="", content={"users": {ALICE: 100, BOB: 50}}
+        )
+        server.pass_ms(10_000)
+        [topic] = server.sent(room_id, "m.room.topic")
+        assert topic.sender == BOB
+
+    def test_who_was_kicked_sends_nothing(self, server: FutureServer) -> None:
+        room_id = server.create()
+        server.join(room_id, BOB)
+        delay_id = server.schedule(room_id, 10_000, token="bob")
+        server.send(room_id, ALICE, "m.room.member", state_key=BOB, content={"membership": "leave"})
+        server.pass_ms(10_000)
+        assert server.sent(room_id) == []
+        assert server.lookup(delay_id, "bob")["finalised"]["error"]["errcode"] == "M_FORBIDDEN"
+
+    def test_who_has_left_may_schedule_and_be_back_in_time(self, server: FutureServer) -> None:
+        room_id = server.create()
+        server.join(room_id, BOB)
+        server.send(room_id, BOB, "m.room.member", state_key=BOB, content={"membership": "leave"})
+        server.schedule(room_id, 10_000, token="bob")
+        server.join(room_id, BOB)
+        server.pass_ms(10_000)
+        assert [event.sender for event in server.sent(room_id)] == [BOB]
+
+    def test_a_redaction_names_its_target_where_the_rooms_version_wants_it(self) -> None:
+        for version, in_content in (("10", False), ("11", True)):
+            server = FutureServer()
+            room_id = server.create(version=version)
+            target = server.send(room_id, ALICE)
+            server.schedule(
+                room_id, 1_000, type="m.room.redaction", content={"redacts": target.event_id, "reason": "old"}
+            )
+            server.pass_ms(1_000)
+            [redaction] = server.sent(room_id, "m.room.redaction")
+            assert redaction.redacts == target.event_id
+            assert ("redacts" in redaction.content) is in_content
+            assert ("redacts" in redaction.pdu) is not in_content
+
+    def test_the_account_is_judged_at_send_time(self, server: FutureServer) -> None:
+        room_id = server.create()
+        delay_id = server.schedule(room_id, 10_000)
+        server.standings[ALICE] = Standing(refusal=Forbidden("This account is suspended."))
+        server.pass_ms(10_000)
+        assert server.sent(room_id) == []
+        assert server.lookup(delay_id)["finalised"]["error"]["error"] == "This account is suspended."
+
+
+class TestTime:
+    def test_a_restart_starts_the_delay_again(self, server: FutureServer) -> None:
+        room_id = server.create()
+        delay_id = server.schedule(room_id, 10_000)
+        for _ in range(5):
+            server.pass_ms(9_000)
+            assert server.act(delay_id, "restart").status == 200
+        assert server.sent(room_id) == []
+        server.pass_ms(9_990)
+        assert server.sent(room_id) == []
+        server.pass_ms(20)
+        assert len(server.sent(room_id)) == 1
+
+    @pytest.mark.parametrize("step_ms", [3_600_000, -3_600_000])
+    def test_a_step_of_the_wall_clock_neither_fires_nor_stalls(
+        self, server: FutureServer, step_ms: int
+    ) -> None:
+        room_id = server.create()
+        server.schedule(room_id, 10_000)
+        server.clock.step_wall(step_ms)
+        server.pass_ms(9_900)
+        assert server.sent(room_id) == []
+        server.pass_ms(110)
+        assert len(server.sent(room_id)) == 1
+
+    @pytest.mark.parametrize("step_ms", [3_600_000, -3_600_000])
+    def test_a_step_that_was_seen_is_not_taken_for_time_by_the_next_process(
+        self, server: FutureServer, step_ms: int
+    ) -> None:
+        room_id = server.create()
+        server.schedule(room_id, 60_000)
+        server.clock.step_wall(step_ms)
+        server.pass_ms(20_000)
+        server.restart(away_ms=10_000)
+        server.pass_ms(29_900)
+        assert server.sent(room_id) == []
+        server.pass_ms(150)
+        assert len(server.sent(room_id)) == 1
+
+    def test_time_passes_while_the_server_is_down(self, server: FutureServer) -> None:
+        room_id = server.create()
+        server.schedule(room_id, 10_000)
+        server.restart(cleanly=False, away_ms=9_900)
+        server.pass_ms(99)
+        assert server.sent(room_id) == []
+        server.pass_ms(20)
+        assert len(server.sent(room_id)) == 1
+
+    def test_what_was_overdue_goes_out_at_once_in_order_of_due_times(self, server: FutureServer) -> None:
+        room_id = server.create()
+        for number, delay_ms in enumerate((3_000, 1_000, 2_000)):
+            server.schedule(room_id, delay_ms, txn=f"t{number}", content={"body": str(delay_ms)})
+        server.restart(cleanly=False, away_ms=60_000)
+        server.settle()
+        assert [event.content["body"] for event in server.sent(room_id)] == ["1000", "2000", "3000"]
+
+    def test_equal_due_times_go_out_in_order_of_scheduling(self, server: FutureServer) -> None:
+        room_id = server.create()
+        for number in range(20):
+            server.schedule(
+                room_id, 5_000 - int(server.clock.monotonic_ms()), txn=f"t{number}", content={"n": number}
+            )
+        server.pass_ms(5_000)
+        assert [event.content["n"] for event in server.sent(room_id)] == list(range(20))
+
+    def test_a_thousand_due_together_are_all_sent_once(self) -> None:
+        server = FutureServer(limits=FutureLimits(max_scheduled=None))
+        room_id = server.create()
+        for number in range(1_000):
+            server.schedule(room_id, 60_000, txn=f"t{number}", content={"n": number})
+        server.pass_ms(61_000)
+        server.settle()
+        sent = server.sent(room_id)
+        assert sorted(event.content["n"] for event in sent) == list(range(1_000))
+
+
+class TestExactlyOnce:
+    def test_a_crash_before_the_send_is_durable_loses_and_doubles_nothing(self, server: FutureServer) -> None:
+        room_id = server.create()
+        server.schedule(room_id, 10_000)
+        server.hold_writer()
+        server.pass_ms(10_000)  # due, decided, and in the writer's queue
+        server.crash()
+        assert server.sent(room_id) == []
+        server.open()
+        server.open_futures()
+        server.pass_ms(10)
+        assert len(server.sent(room_id)) == 1
+
+    def test_a_sent_future_is_not_sent_by_the_next_process(self, server: FutureServer) -> None:
+        room_id = server.create()
+        server.schedule(room_id, 10_000)
+        server.pass_ms(10_000)
+        server.restart(cleanly=False, away_ms=100_000)
+        server.pass_ms(100_000)
+        assert len(server.sent(room_id)) == 1
+
+    def test_event_outcome_and_delay_id_are_stored_together(self, server: FutureServer) -> None:
+        room_id = server.create()
+        delay_id = server.schedule(room_id, 10_000)
+        server.pass_ms(10_000)
+        [event] = server.sent(room_id)
+        row = server.run(server.service.events.maybe_row(event.event_id))
+        assert row.delay_id == delay_id
+
+    def test_a_command_that_comes_while_a_send_is_under_way_hears_its_outcome(
+        self, server: FutureServer
+    ) -> None:
+        room_id = server.create()
+        delay_id = server.schedule(room_id, 10_000)
+        path = f"/_matrix/client/v1/delayed_events/{delay_id}"
+        first = server.http.start("POST", f"{path}/send", json={}, token="alice")
+        second = server.http.start("POST", f"{path}/cancel", json={}, token="alice")
+        third = server.http.start("POST", f"{path}/send", json={}, token="alice")
+        assert server.http.finish(first).status == 200
+        assert server.http.finish(second).status == 409
+        assert server.http.finish(third).status == 200
+        assert len(server.sent(room_id)) == 1
+
+    def test_a_batch_that_fails_leaves_the_future_scheduled_and_is_tried_again(
+        self, server: FutureServer
+    ) -> None:
+        room_id = server.create()
+        delay_id = server.schedule(room_id, 10_000)
+        server.database.writing.execute(
+            "CREATE TRIGGER full BEFORE UPDATE OF outcome ON futures BEGIN SELECT RAISE(ABORT, 'full'); END"
+        )
+        server.pass_ms(10_000)
+        assert server.sent(room_id) == []
+        assert "finalised" not in server.lookup(delay_id)
+        server.database.writing.execute("DROP TRIGGER full")
+        server.pass_ms(1_000)
+        server.pass_ms(1_000)
+        assert len(server.sent(room_id)) == 1
+
+
+class TestNewerState:
+    def put_state(self, server: FutureServer, room_id: str, sender: str) -> None:
+        server.send(room_id, sender, "m.call.member", state_key="call", content={"n": 1})
+
+    def room(self, server: FutureServer) -> str:
+        room_id = server.create(
+            extra=[
+                {
+                    "type": "m.room.power_levels",
+                    "state_key": "",
+                    "content": {"users": {ALICE: 100}, "state_default": 0},
+                }
+            ]
+        )
+        server.join(room_id, BOB)
+        return room_id
+
+    def by_query(self, server: FutureServer, room_id: str, delay_ms: int = 10_000) -> str:
+        path = f"/_matrix/client/v3/rooms/{room_id}/state/m.call.member/call"
+        response = server.put(f"{path}?org.matrix.msc4140.delay={delay_ms}", {"left": True})
+        return str(response.json["delay_id"])
+
+    def test_state_of_somebody_else_ends_a_future_in_its_own_batch(self, server: FutureServer) -> None:
+        room_id = self.room(server)
+        delay_id = self.by_query(server, room_id)
+        self.put_state(server, room_id, BOB)
+        finalised = server.lookup(delay_id)["finalised"]
+        assert finalised["error"]["errcode"] == "M_CANCELLED_BY_STATE_UPDATE"
+        server.pass_ms(20_000)
+        assert len(server.sent(room_id, "m.call.member")) == 1
+
+    def test_state_of_its_owner_does_not(self, server: FutureServer) -> None:
+        room_id = self.room(server)
+        delay_id = self.by_query(server, room_id)
+        self.put_state(server, room_id, ALICE)
+        assert "finalised" not in server.lookup(delay_id)
+
+    def test_newer_state_wins_against_a_timer_that_rings_at_that_moment(self, server: FutureServer) -> None:
+        room_id = self.room(server)
+        delay_id = self.by_query(server, room_id, 10_000)
+        server.hold_writer()
+        sending = server.http.start(
+            "PUT",
+            f"/_matrix/client/v3/rooms/{room_id}/state/m.call.member/call",
+            json={"n": 2},
+            token="bob",
+        )
+        server.pass_ms(10_000)
+        server.release_writer()
+        assert server.http.finish(sending).status == 200
+        assert [event.sender for event in server.sent(room_id, "m.call.member")] == [BOB]
+        assert server.lookup(delay_id)["finalised"]["error"]["errcode"] == "M_CANCELLED_BY_STATE_UPDATE"
+
+    def test_a_timer_that_rang_before_newer_state_leads_to_both(self, server: FutureServer) -> None:
+        room_id = self.room(server)
+        self.by_query(server, room_id, 10_000)
+        server.hold_writer()
+        server.pass_ms(10_000)
+        path = f"/_matrix/client/v3/rooms/{room_id}/state/m.call.member/call"
+        sending = server.http.start("PUT", path, json={"n": 2}, token="bob")
+        server.release_writer()
+        assert server.http.finish(sending).status == 200
+        assert [event.sender for event in server.sent(room_id, "m.call.member")] == [ALICE, BOB]
+
+    def test_state_ends_a_future_that_the_last_process_stored(self, server: FutureServer) -> None:
+        room_id = self.room(server)
+        delay_id = self.by_query(server, room_id)
+        server.restart()
+        self.put_state(server, room_id, BOB)
+        assert server.lookup(delay_id)["finalised"]["error"]["errcode"] == "M_CANCELLED_BY_STATE_UPDATE"
+
+    def test_state_that_is_not_stored_ends_nothing(self, server: FutureServer) -> None:
+        room_id = self.room(server)
+        delay_id = self.by_query(server, room_id)
+        server.database.writing.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'full'); END"
+        )
+        refused = server.put(f"/_matrix/client/v3/rooms/{room_id}/state/m.call.member/call", {}, "bob")
+        assert refused.status == 503
+        server.database.writing.execute("DROP TRIGGER full")
+        assert "finalised" not in server.lookup(delay_id)
+        server.pass_ms(10_000)
+        assert len(server.sent(room_id, "m.call.member")) == 1
+
+
+class TestBounds:
+    def test_one_more_than_the_maximum_is_refused_until_one_is_finalised(self) -> None:
+        server = FutureServer(limits=FutureLimits(max_scheduled=3))
+        room_id = server.create()
+        ids = [server.schedule(room_id, 10_000, txn=f"t{number}") for number in range(3)]
+        path = f"/_matrix/client/v3/rooms/{room_id}/delayed_event/m.room.message/more"
+        refused = server.put(path, {"delay_ms": 10_000, "content": {}})
+        assert (refused.status, refused.errcode) == (429, "M_LIMIT_EXCEEDED")
+        assert refused.headers["retry-after"] == "10"
+        assert 9_000 < refused.json["retry_after_ms"] <= 10_000
+        server.act(ids[0], "cancel")
+        assert server.put(path, {"delay_ms": 10_000, "content": {}}).status == 200
+
+    def test_the_count_survives_a_restart(self) -> None:
+        server = FutureServer(limits=FutureLimits(max_scheduled=1))
+        room_id = server.create()
+        server.schedule(room_id, 10_000)
+        server.restart()
+        path = f"/_matrix/client/v3/rooms/{room_id}/delayed_event/m.room.message/more"
+        assert server.put(path, {"delay_ms": 10_000, "content": {}}).status == 429
+
+    def test_requests_at_the_same_moment_do_not_slip_past_the_maximum(self) -> None:
+        server = FutureServer(limits=FutureLimits(max_scheduled=3))
+        room_id = server.create()
+        path = f"/_matrix/client/v3/rooms/{room_id}/delayed_event/m.room.message"
+        asked = [
+            server.http.start(
+                "PUT", f"{path}/t{number}", json={"delay_ms": 10_000, "content": {}}, token="alice"
+            )
+            for number in range(10)
+        ]
+        answers = [server.http.finish(connection).status for connection in asked]
+        assert answers.count(200) == 3
+        assert answers.count(429) == 7
+
+    def test_due_sends_beyond_the_budget_fail_with_that_error(self) -> None:
+        server = FutureServer(rate_limits=True, due_budget=2)
+        room_id = server.create()
+        ids = [server.schedule(room_id, 60_000, txn=f"t{number}") for number in range(4)]
+        server.pass_ms(70_000)
+        assert len(server.sent(room_id)) == 2
+        outcomes = [server.lookup(delay_id)["finalised"] for delay_id in ids]
+        assert [outcome.get("error", {}).get("errcode") for outcome in outcomes] == [
+            None,
+            None,
+            "M_LIMIT_EXCEEDED",
+            "M_LIMIT_EXCEEDED",
+        ]
+
+    def test_catching_up_after_a_restart_is_outside_the_budget(self) -> None:
+        server = FutureServer(rate_limits=True, due_budget=2)
+        room_id = server.create()
+        for number in range(4):
+            server.schedule(room_id, 60_000, txn=f"t{number}")
+        server.restart(away_ms=70_000)
+        server.settle()
+        assert len(server.sent(room_id)) == 4
+
+    def test_outcomes_are_kept_for_a_time(self) -> None:
+        server = FutureServer(limits=FutureLimits(retention_ms=60_000))
+        room_id = server.create()
+        delay_id = server.schedule(room_id, 1_000)
+        server.pass_ms(1_000)
+        server.pass_ms(59_000)
+        assert server.act(delay_id, "send").status == 200
+        server.pass_ms(2_000)
+        assert server.lookup(delay_id)["errcode"] == "M_NOT_FOUND"
+        assert server.act(delay_id, "send").status == 404
+
+    def test_only_the_newest_outcomes_of_a_user_are_kept(self) -> None:
+        server = FutureServer(limits=FutureLimits(retention_count=3))
+        room_id = server.create()
+        ids = []
+        for number in range(6):
+            ids.append(server.schedule(room_id, 1_000, txn=f"t{number}"))
+            server.pass_ms(1_001)
+        known = ["finalised" in server.lookup(delay_id) for delay_id in ids]
+        assert known == [False, False, False, True, True, True]
+
+    def test_deactivation_cancels_everything_of_the_user_and_nothing_else(self, server: FutureServer) -> None:
+        room_id = server.create()
+        server.join(room_id, BOB)
+        server.schedule(room_id, 10_000)
+        of_bob = [server.schedule(room_id, 10_000, txn=f"t{n}", token="bob") for n in range(3)]
+        server.run(server.futures.cancel_all(BOB))
+        server.pass_ms(10_000)
+        assert [event.sender for event in server.sent(room_id)] == [ALICE]
+        assert all("finalised" in server.lookup(delay_id, "bob") for delay_id in of_bob)
