@@ -504,7 +504,11 @@ def _limits(config: Config) -> Mapping[str, Limit]:
     unknown = sorted(changed.keys() - DEFAULT_LIMITS.keys())
     if unknown:
         raise CannotStart(f"rate_limits.buckets: there is no bucket {', '.join(unknown)}.")
-    return {**DEFAULT_LIMITS, **changed}
+    limits = {**DEFAULT_LIMITS, **changed}
+    # What was accepted in good faith is not lost to a limit on its own server, though all come due at once.
+    due = limits["futures_due"]
+    limits["futures_due"] = Limit(due.per_second, max(due.burst, config.futures.max_scheduled))
+    return limits
 
 
 def client_routes(parts: Parts) -> list[Route]:

@@ -47,6 +47,7 @@ DEFAULT_LIMITS: Mapping[str, Limit] = MappingProxyType(
         ),  # user: the default of `futures.max_scheduled` fits in one burst
         "futures_manage": Limit(20.0, 200),  # user: restart, cancel, send with an access token
         "futures_action": Limit(2.0, 20),  # future: the same by its ID or token alone
+        "futures_due": Limit(20.0, 200),  # user: due sends; the burst is at least `futures.max_scheduled`
         "futures_address": Limit(50.0, 500),  # address: many participants of a call share one
         "federation": Limit(100.0, 1000),  # server: signed requests
         "federation_open": Limit(20.0, 200),  # address: unsigned requests for keys and the version
