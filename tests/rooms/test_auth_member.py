@@ -278,6 +278,12 @@ def test_lifting_a_ban_needs_the_ban_level(version: RoomVersion) -> Pair:
     return between(unban, invited, room.state)
 
 
+def test_a_ban_is_lifted_with_exactly_the_ban_level() -> None:
+    room = a_room(ROOM_VERSIONS["12"], ban=50, kick=10)
+    room.member(ALICE, DAVE, "ban")
+    assert rule_of(room, member(room, BOB, DAVE, "leave")) == "v12 5.5.4"
+
+
 @rule_case(refused_by="v12 5.5.5", allowed_by="v12 5.5.4")
 def test_kicking_needs_the_kick_level(version: RoomVersion) -> Pair:
     room = a_room(version)

@@ -172,6 +172,12 @@ def test_the_level_of_an_event_type_is_not_raised_above_ones_own(version: RoomVe
     )
 
 
+def test_the_level_of_an_event_type_at_ones_own_may_be_changed_and_removed() -> None:
+    room = a_room(ROOM_VERSIONS["12"], events={"m.room.name": 50})
+    assert rule_of(room, levels(room.version, events={"m.room.name": 0})) == "v12 10.11"
+    assert rule_of(room, levels(room.version, events={})) == "v12 10.11"
+
+
 def test_the_levels_of_notifications_count_since_v6() -> None:
     for version_id, removed, added in (
         ("5", "v12 10.11", "v12 10.11"),
