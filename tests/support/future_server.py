@@ -151,7 +151,7 @@ class FutureServer(RoomServer):
         )
         self.run(self.future_service.scheduler.start())
         transactions = Transactions(TransactionStore(self.database.reader), self.writer, self.clock)
-        built = build_dialects(
+        self.dialects = build_dialects(
             self.names,
             futures=self.futures,
             transactions=transactions,
@@ -161,8 +161,8 @@ class FutureServer(RoomServer):
             limits=self.limits,
             unauthenticated_management=self.unauthenticated_management,
             unstable_conflict=self.unstable_conflict,
+            more=self.more_dialects,
         )
-        self.dialects = Dialects([*built, *self.more_dialects])
         router = Router(self.dialects.routes())
         router.add(Send(self.sending, transactions, self.dialects.claim).routes())
         router.add(StateRoute(self.sending, self.dialects).routes())

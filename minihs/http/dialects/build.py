@@ -12,7 +12,7 @@ from minihs.http.dialects.delay_query import DelayQuery
 from minihs.http.dialects.lockout import TokenLockout
 from minihs.http.dialects.management import Management
 from minihs.http.dialects.merged import Merged
-from minihs.http.dialects.table import NAMES
+from minihs.http.dialects.table import NAMES, Dialects
 from minihs.http.dialects.tokens import Tokens
 from minihs.http.limits import RateLimiter
 from minihs.platform.clock import Clock
@@ -30,8 +30,12 @@ def build_dialects(
     limits: FutureLimits,
     unauthenticated_management: bool,
     unstable_conflict: int,
-) -> Sequence[Dialect]:
-    """The dialects of the setting `futures.dialects`; ValueError for one that this release cannot serve."""
+    more: Sequence[Dialect] = (),
+) -> Dialects:
+    """The dialects of the setting `futures.dialects`, and `more` of somebody's own.
+
+    ValueError for a name that this release cannot serve.
+    """
     management = Management(
         futures=futures,
         limiter=limiter,
@@ -60,4 +64,4 @@ def build_dialects(
     for name in names:
         if name not in makers:
             raise ValueError(f"the dialect {name!r} is not served by this release")
-    return [makers[name]() for name in NAMES if name in names]
+    return Dialects([*(makers[name]() for name in NAMES if name in names), *more])
