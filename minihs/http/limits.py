@@ -45,7 +45,6 @@ DEFAULT_LIMITS: Mapping[str, Limit] = MappingProxyType(
         "futures_schedule": Limit(
             10.0, 120
         ),  # user: the default of `futures.max_scheduled` fits in one burst
-        "futures_due": Limit(20.0, 200),  # user: futures that become events; never below the setting above
         "futures_manage": Limit(20.0, 200),  # user: restart, cancel, send with an access token
         "futures_action": Limit(2.0, 20),  # future: the same by its ID or token alone
         "futures_due": Limit(20.0, 200),  # user: due sends; the burst is at least `futures.max_scheduled`
