@@ -13,13 +13,15 @@ from minihs.events.canonical import NotCanonical
 from minihs.events.ids import InvalidIdentifier
 from minihs.events.limits import EventTooLarge, InvalidEvent
 from minihs.events.versions import UnsupportedRoomVersion
-from minihs.federation.client import RemoteRefusal
+from minihs.federation.client import RemoteRefusal, Unreachable
 from minihs.homeserver import errors as refusals
+from minihs.homeserver.lanes import LaneFull
 from minihs.homeserver.passwords import WeakPassword
 from minihs.homeserver.profiles import KeyTooLarge, ProfileTooLarge
 from minihs.homeserver.push_rules import BadRulePlace
 from minihs.homeserver.sessions import UnknownToken
 from minihs.homeserver.users import InvalidUsername, UserInUse
+from minihs.store.writer import WriterStopped
 
 
 class MatrixError(Exception):
@@ -73,6 +75,19 @@ def _limit_exceeded(refusal: refusals.LimitExceeded) -> MatrixError:
     )
 
 
+def _lane_full(_refusal: LaneFull) -> MatrixError:
+    return _limit_exceeded(refusals.LimitExceeded("Too much is waiting here already.", retry_after_ms=1000))
+
+
+def _writer_stopped(_refusal: WriterStopped) -> MatrixError:
+    return stopping()
+
+
+def stopping() -> MatrixError:
+    """The answer to what comes, or is still under way, when the server stops."""
+    return MatrixError(503, "M_UNKNOWN", "The server is stopping.", headers={"Retry-After": "5"})
+
+
 def _unknown_token(refusal: UnknownToken) -> MatrixError:
     extra = {"soft_logout": True} if refusal.soft_logout else None
     return MatrixError(401, "M_UNKNOWN_TOKEN", refusal.message, extra=extra)
@@ -121,6 +136,9 @@ TRANSLATIONS: dict[type[Exception], Callable[[Any], MatrixError]] = {
     refusals.UnableToAuthoriseJoin: _plain(400, "M_UNABLE_TO_AUTHORISE_JOIN"),
     refusals.UnableToGrantJoin: _plain(400, "M_UNABLE_TO_GRANT_JOIN"),
     RemoteRefusal: _remote_refusal,
+    Unreachable: _plain(502, "M_UNKNOWN"),
+    LaneFull: _lane_full,
+    WriterStopped: _writer_stopped,
     UnknownToken: _unknown_token,
     InvalidUsername: _plain(400, "M_INVALID_USERNAME"),
     UserInUse: _plain(400, "M_USER_IN_USE"),

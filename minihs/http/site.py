@@ -163,7 +163,7 @@ class ApiFactory(_HTTPFactory):  # type: ignore[misc]
         typed = False
         try:
             if self._stopping:
-                raise _stopping()
+                raise errors.stopping()
             if http.method == b"OPTIONS":
                 status, content = 204, b""
             else:
@@ -263,7 +263,7 @@ class ApiFactory(_HTTPFactory):  # type: ignore[misc]
 
     def _error(self, raised: BaseException, http: ApiHTTPRequest, route: Route | None) -> MatrixError:
         if isinstance(raised, CancelledError) and (http.gone or self._stopping):
-            return _stopping()
+            return errors.stopping()
         error = errors.to_matrix_error(raised)
         if error is not None:
             return error
@@ -288,7 +288,3 @@ class ApiFactory(_HTTPFactory):  # type: ignore[misc]
             self._date_second = second
             self._date_line = f"Date: {format_date_time(second)}\r\n".encode("ascii")
         return self._date_line
-
-
-def _stopping() -> MatrixError:
-    return MatrixError(503, "M_UNKNOWN", "The server is stopping.", headers={"Retry-After": "5"})

@@ -11,6 +11,7 @@ from minihs.events.ids import ServerName, UserID
 from minihs.homeserver.account_data import AccountData
 from minihs.homeserver.devices import Devices
 from minihs.homeserver.errors import NotFound
+from minihs.homeserver.event_filter import parse_filter
 from minihs.homeserver.filters import Filters
 from minihs.homeserver.passwords import PasswordCost, Passwords
 from minihs.homeserver.profiles import Profiles
@@ -120,7 +121,7 @@ class AccountsWorld:
         )
         self.devices = Devices(self.device_store, self.writer, self.sessions)
         self.push_rules = PushRules(self.account_data)
-        self.filters = Filters(FilterStore(reader), self.writer, lambda text: None)
+        self.filters = Filters(FilterStore(reader), self.writer, parse_filter)
         self.limiter = RateLimiter(self.clock, enabled=rate_limits)
         self.unstable_features = {"org.example.draft": True}
         self.driver = HttpDriver(
