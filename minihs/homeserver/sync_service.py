@@ -79,7 +79,13 @@ async def open_sync_service(
     visibility = EventVisibility(timeline_store, events, recent)
     history = RoomHistory(timeline_store, events, recent, visibility)
     event_format = EventFormat(events, clock)
-    feed = SyncFeed(recent=recent, user_rooms=user_rooms, visibility=visibility, notifier=notifier)
+    feed = SyncFeed(
+        stream=room_service.stream,
+        recent=recent,
+        user_rooms=user_rooms,
+        visibility=visibility,
+        notifier=notifier,
+    )
 
     async def is_joined(user_id: UserID, room_id: RoomID) -> bool:
         record = await timeline_store.maybe_membership(user_id, room_id)

@@ -22,13 +22,12 @@ from minihs.store.events import EventStore
 from minihs.store.timeline import TimelineStore
 
 OLDEST = -(1 << 62)
-MAX_PAGE = 1_000
 
-FetchHistory = Callable[[RoomID, int], Awaitable[bool]]
-"""Asks other servers for up to so many events from before the oldest one here; whether any were stored."""
+FetchHistory = Callable[[RoomID], Awaitable[bool]]
+"""Asks other servers for events from before the oldest one here; whether any were stored."""
 
 
-async def no_history(room_id: RoomID, limit: int) -> bool:  # noqa: ARG001 - the shape is FetchHistory's
+async def no_history(room_id: RoomID) -> bool:  # noqa: ARG001 - the shape is FetchHistory's
     """For a server without federation: there is nobody to ask."""
     return False
 
@@ -194,7 +193,7 @@ class RoomTimeline:
         """The page again, after asking other servers; it has an end while they had something."""
         if len(page.entries) >= limit:
             return Page(page.entries, True, page.entries[-1].position)
-        if not await self._fetch_history(viewer.room_id, max(limit, 20)):
+        if not await self._fetch_history(viewer.room_id):
             return page
         again = await self._history.newest(viewer, after=OLDEST, upto=upto, limit=limit, wanted=wanted)
         if again.more or not again.entries:

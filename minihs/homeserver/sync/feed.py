@@ -10,6 +10,7 @@ from minihs.homeserver.recent_events import RecentEvents
 from minihs.homeserver.room_commits import CommittedEvent
 from minihs.homeserver.typing import Typing
 from minihs.homeserver.user_rooms import UserRooms
+from minihs.store.streams import Stream
 from minihs.store.writer import Batch
 
 
@@ -22,11 +23,13 @@ class SyncFeed:
     def __init__(
         self,
         *,
+        stream: Stream,
         recent: RecentEvents,
         user_rooms: UserRooms,
         visibility: EventVisibility,
         notifier: Notifier,
     ) -> None:
+        self._stream = stream
         self._recent = recent
         self._user_rooms = user_rooms
         self._visibility = visibility
@@ -69,14 +72,12 @@ class SyncFeed:
         if concerned:
             self._notifier.wake(concerned)
 
-    def membership_written(self, user_id: UserID, position: int) -> None:
+    def membership_written(self, user_id: UserID) -> None:
         """A row of `memberships` was written otherwise than with an accepted event: an invite from a room
-        that is not here, its rejection, a room that was forgotten.
-
-        `position` is the row's, allocated from the stream of events; call this once it is durable.
+        that is not here, or its end. The row took a position of the stream of events, and is durable.
         """
         self._user_rooms.invalidate(user_id)
-        self._recent.advance(position)
+        self._recent.advance(self._stream.current)
         self._notifier.wake((user_id,))
 
     def wake_room(self, room_id: RoomID) -> None:

@@ -67,7 +67,7 @@ def test_an_invite_from_afar_shows_the_state_that_came_with_it(server: SyncServe
 
     server.run(store())
     server.service.stream.committed(position)
-    server.syncs.feed.membership_written(UserID(BOB), position)
+    server.syncs.feed.membership_written(UserID(BOB))
     entry = bob.sync()["rooms"]["invite"]["!far:hs2"]
     assert entry["invite_state"]["events"] == [
         {"type": "m.room.name", "state_key": "", "sender": "@c:hs2", "content": {}}
