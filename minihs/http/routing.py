@@ -207,9 +207,11 @@ def _descend(node: _Node, segments: list[bytes], index: int, values: list[bytes]
             node = literal
         else:
             if literal is not None:
+                known = len(values)
                 found = _descend(literal, segments, index + 1, values)
                 if found is not None:
                     return found
+                del values[known:]
             values.append(segment)
             node = parameter
         index += 1
