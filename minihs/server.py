@@ -228,7 +228,7 @@ async def wire(
     )
     rooms = room_service.rooms
 
-    async def fetch_history(room_id: RoomID, _limit: int) -> bool:
+    async def fetch_history(room_id: RoomID) -> bool:
         return await inbound.backfill.before(room_id)
 
     sync = await open_sync_service(
@@ -243,7 +243,7 @@ async def wire(
     account_data.observe(lambda user_id, _position: sync.notifier.wake((user_id,)))
 
     def membership_changed(user_id: UserID) -> None:
-        sync.feed.membership_written(user_id, room_service.stream.current)
+        sync.feed.membership_written(user_id)
 
     async def has_account(user_id: UserID) -> bool:
         user = await user_store.maybe_user(user_id)
