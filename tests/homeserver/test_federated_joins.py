@@ -1,27 +1,319 @@
-"""Joining rooms through other servers: two real room services back to back."""
+"""Joining, leaving and knocking through other servers: two real room services back to back."""
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+from twisted.internet.defer import Deferred
+
+from minihs.events.ids import RoomID
+from minihs.federation.client import RemoteRefusal
+from minihs.homeserver.errors import Unavailable, UnknownRoom
+from minihs.store.events import Standing
+from tests.support.deferreds import finish, start
 from tests.support.federated import FederatedServer, Wire
 
-ALICE, BOB, CAROL = "@alice:hs1", "@bob:hs2", "@carol:hs2"
+ALICE, BOB, CAROL, ZOE = "@alice:hs1", "@bob:hs2", "@carol:hs2", "@zoe:hs3"
 
 
-def two_servers() -> tuple[FederatedServer, FederatedServer]:
+def servers(*names: str) -> list[FederatedServer]:
     wire = Wire()
-    return FederatedServer("hs1", wire), FederatedServer("hs2", wire)
+    return [FederatedServer(name, wire) for name in names]
 
 
 @pytest.mark.parametrize("version", ["10", "11", "12"])
 def test_a_user_of_another_server_joins_and_both_servers_agree_on_the_room(version: str) -> None:
-    hs1, hs2 = two_servers()
+    hs1, hs2 = servers("hs1", "hs2")
     room_id = hs1.create(ALICE, version)
-    hs2.join(BOB, room_id, "hs1")
+    hs2.join(BOB, room_id, "hs1", displayname="Bob")
     assert hs2.state(room_id) == hs1.state(room_id)
     assert hs1.membership(BOB, room_id) == hs2.membership(BOB, room_id) == "join"
-    assert hs2.run(hs2.rooms.extremities(room_id)) == hs1.run(hs1.rooms.extremities(room_id))
+    extremities = hs1.run(hs1.rooms.extremities(room_id))
+    assert hs2.run(hs2.rooms.extremities(room_id)) == extremities
+    join = hs1.run(hs1.rooms.row(extremities[0])).event
+    assert join.content == {"membership": "join", "displayname": "Bob"}
     message = hs2.send(room_id, BOB)
     assert hs1.receive("hs2", message) == {message.event_id: {}}
     assert hs1.run(hs1.rooms.extremities(room_id)) == (message.event_id,)
+
+
+def test_the_join_is_passed_on_to_the_other_servers_in_the_room() -> None:
+    hs1, hs2, hs3 = servers("hs1", "hs2", "hs3")
+    room_id = hs1.create(ALICE)
+    hs3.join(ZOE, room_id, "hs1")
+    hs1.woken.clear()
+    hs2.join(BOB, room_id, "hs1")
+    assert hs1.woken == [("hs3",)]
+    join = hs1.run(hs1.rooms.state_event(room_id, "m.room.member", BOB))
+    assert hs3.receive("hs1", join) == {join.event_id: {}}
+    assert hs3.state(room_id) == hs1.state(room_id) == hs2.state(room_id)
+
+
+def test_the_room_joined_is_still_there_after_a_restart() -> None:
+    hs1, hs2 = servers("hs1", "hs2")
+    room_id = hs1.create(ALICE)
+    hs2.join(BOB, room_id, "hs1")
+    state = hs2.state(room_id)
+    hs2.open()
+    assert hs2.state(room_id) == state
+    message = hs2.send(room_id, BOB)
+    assert hs1.receive("hs2", message) == {message.event_id: {}}
+
+
+def test_servers_are_asked_in_turn_until_one_helps() -> None:
+    hs1, hs2, hs3 = servers("hs1", "hs2", "hs3")
+    room_id = hs1.create(ALICE)
+    hs2.wire.down.add("hs9")
+    hs2.join(BOB, room_id, "hs9", "hs3", "hs1")
+    assert [asked for _, asked, _, path in hs2.wire.asked if "make_join" in path] == ["hs9", "hs3", "hs1"]
+    assert hs2.membership(BOB, room_id) == "join"
+    assert not hs3.run(hs3.rooms.is_resident(room_id))
+
+
+def test_a_refusal_is_passed_on_and_nothing_is_kept() -> None:
+    hs1, hs2 = servers("hs1", "hs2")
+    room_id = hs1.create(ALICE)
+    hs1.send(room_id, ALICE, "m.room.join_rules", state_key="", content={"join_rule": "invite"})
+    with pytest.raises(RemoteRefusal) as refusal:
+        hs2.join(BOB, room_id, "hs9", "hs1")
+    assert (refusal.value.status, refusal.value.errcode) == (403, "M_FORBIDDEN")
+    with pytest.raises(UnknownRoom):
+        hs2.run(hs2.rooms.version_of(room_id))
+    hs1.send(room_id, ALICE, "m.room.join_rules", state_key="", content={"join_rule": "public"})
+    hs2.join(BOB, room_id, "hs9", "hs1")
+
+
+def test_when_nobody_can_be_asked_it_may_work_later() -> None:
+    hs1, hs2 = servers("hs1", "hs2")
+    room_id = hs1.create(ALICE)
+    hs2.wire.down.add("hs1")
+    with pytest.raises(Unavailable):
+        hs2.join(BOB, room_id, "hs1")
+    hs2.wire.down.clear()
+    hs2.join(BOB, room_id, "hs1")
+
+
+def test_two_joins_to_one_room_at_once_need_one_handshake() -> None:
+    hs1, hs2 = servers("hs1", "hs2")
+    room_id = hs1.create(ALICE)
+    join = hs2.federation.remote_memberships.join_remote
+    waiting = [
+        start(join(room_id, user, ["hs1"], {"membership": "join"}))  # type: ignore[arg-type, list-item]
+        for user in (BOB, CAROL, BOB)
+    ]
+    for done in waiting:
+        assert finish(hs2.clock, done) == room_id
+    assert sum("send_join" in path for *_, path in hs2.wire.asked) == 1
+    assert hs2.membership(BOB, room_id) == hs2.membership(CAROL, room_id) == "join"
+
+
+def test_events_that_come_during_a_join_wait_for_it() -> None:
+    hs1, hs2 = servers("hs1", "hs2")
+    room_id = hs1.create(ALICE)
+    gate: Deferred[None] = Deferred()
+
+    async def slowly(method: str, path: str, args: Any, body: Any) -> Any:
+        reply = await hs1.answer(method, path, args, body)
+        if "send_join" in path:
+            await gate
+        return reply
+
+    hs1.wire.peers["hs1"] = slowly
+    joining = start(
+        hs2.federation.remote_memberships.join_remote(room_id, BOB, ["hs1"], {"membership": "join"})  # type: ignore[arg-type, list-item]
+    )
+    hs2.clock.pump([0] * 10)
+    message = hs1.send(room_id, ALICE)
+    body = {"origin": "hs1", "origin_server_ts": 1, "pdus": [message.pdu]}
+    sending = start(hs2.answer("PUT", "/_matrix/federation/v1/send/1", {"": "hs1"}, body))
+    assert not sending.called
+    gate.callback(None)
+    finish(hs2.clock, joining)
+    assert finish(hs2.clock, sending) == {"pdus": {message.event_id: {}}}
+    assert hs2.run(hs2.rooms.extremities(room_id)) == (message.event_id,)
+
+
+def test_a_transaction_for_a_room_that_is_long_in_joining_is_to_be_repeated() -> None:
+    hs1, hs2 = servers("hs1", "hs2")
+    room_id = hs1.create(ALICE)
+    message = hs1.send(room_id, ALICE)
+    hs1.wire.peers["hs1"] = lambda *_: Deferred()
+    start(hs2.federation.remote_memberships.join_remote(room_id, BOB, ["hs1"], {"membership": "join"}))  # type: ignore[arg-type, list-item]
+    body = {"origin": "hs1", "origin_server_ts": 1, "pdus": [message.pdu]}
+    sending = start(hs2.answer("PUT", "/_matrix/federation/v1/send/1", {"": "hs1"}, body))
+    hs2.clock.advance(15)
+    with pytest.raises(RemoteRefusal) as refusal:
+        finish(hs2.clock, sending)
+    assert refusal.value.status == 503
+
+
+def test_a_server_that_left_comes_back_with_the_state_of_today() -> None:
+    hs1, hs2 = servers("hs1", "hs2")
+    room_id = hs1.create(ALICE)
+    hs2.join(BOB, room_id, "hs1")
+    leave = hs2.send(room_id, BOB, "m.room.member", state_key=BOB, content={"membership": "leave"})
+    hs1.receive("hs2", leave)
+    hs1.send(room_id, ALICE, "m.room.topic", state_key="", content={"topic": "while you were away"})
+    assert hs2.membership(BOB, room_id) == "leave"
+    hs2.join(BOB, room_id, "hs1")
+    assert hs2.state(room_id) == hs1.state(room_id)
+    assert hs2.membership(BOB, room_id) == "join"
+    assert hs2.run(hs2.rooms.extremities(room_id)) == hs1.run(hs1.rooms.extremities(room_id))
+
+
+@pytest.mark.parametrize("change", ["kick", "ban", "leave"])
+def test_users_are_kicked_banned_and_leave_across_servers(change: str) -> None:
+    hs1, hs2 = servers("hs1", "hs2")
+    room_id = hs1.create(ALICE)
+    hs2.join(BOB, room_id, "hs1")
+    hs2.join(CAROL, room_id)
+    join = hs2.run(hs2.rooms.state_event(room_id, "m.room.member", CAROL))
+    hs1.receive("hs2", join)
+    membership = "ban" if change == "ban" else "leave"
+    actor, here, there = (BOB, hs2, hs1) if change == "leave" else (ALICE, hs1, hs2)
+    event = here.send(room_id, actor, "m.room.member", state_key=BOB, content={"membership": membership})
+    assert there.receive(here.name, event) == {event.event_id: {}}
+    assert hs1.membership(BOB, room_id) == hs2.membership(BOB, room_id) == membership
+    late = there.run(there.rooms.would_be_allowed(_draft(room_id, BOB)))
+    assert late is not None
+    assert late.rule == "v12 6"
+
+
+def test_a_redaction_applies_on_the_other_server_too() -> None:
+    hs1, hs2 = servers("hs1", "hs2")
+    room_id = hs1.create(ALICE)
+    hs2.join(BOB, room_id, "hs1")
+    message = hs1.send(room_id, ALICE)
+    redaction = hs1.send(room_id, ALICE, "m.room.redaction", content={}, redacts=message.event_id)
+    hs2.receive("hs1", message, redaction)
+    row = hs2.run(hs2.rooms.row(message.event_id))
+    assert row.event.content == {}
+    assert row.redacted_by == redaction.event_id
+
+
+def test_a_restricted_room_is_joined_with_the_resident_servers_signature() -> None:
+    hs1, hs2 = servers("hs1", "hs2")
+    space = hs1.create(ALICE)
+    hs2.join(BOB, space, "hs1")
+    rule = {
+        "join_rule": "restricted",
+        "allow": [{"type": "m.room_membership", "room_id": space}],
+    }
+    room_id = hs1.create(ALICE, extra=[{"type": "m.room.join_rules", "state_key": "", "content": rule}])
+    hs2.join(BOB, room_id, "hs1")
+    join = hs2.run(hs2.rooms.state_event(room_id, "m.room.member", BOB))
+    assert join.content["join_authorised_via_users_server"] == ALICE
+    assert sorted(join.pdu["signatures"]) == ["hs1", "hs2"]
+    assert hs1.state(room_id) == hs2.state(room_id)
+    with pytest.raises(RemoteRefusal) as refusal:
+        hs3_join(hs1, room_id)
+    assert (refusal.value.status, refusal.value.errcode) == (403, "M_FORBIDDEN")
+
+
+@pytest.mark.parametrize(
+    ("unknown_room", "power", "errcode"),
+    [(True, None, "M_UNABLE_TO_AUTHORISE_JOIN"), (False, 101, "M_UNABLE_TO_GRANT_JOIN"), (False, 50, None)],
+)
+def test_a_server_says_why_it_cannot_help_into_a_restricted_room(
+    unknown_room: bool, power: int | None, errcode: str | None
+) -> None:
+    hs1, hs2 = servers("hs1", "hs2")
+    space = hs1.create(ALICE)
+    hs2.join(BOB, space, "hs1")
+    allow = [{"type": "m.room_membership", "room_id": "!elsewhere:hs7" if unknown_room else space}]
+    extra = [
+        {
+            "type": "m.room.join_rules",
+            "state_key": "",
+            "content": {"join_rule": "restricted", "allow": allow},
+        }
+    ]
+    if power is not None:
+        levels = {"users": {ALICE: 100}, "invite": power}
+        extra.append({"type": "m.room.power_levels", "state_key": "", "content": levels})
+    if errcode is None:
+        hs2.join(BOB, hs1.create(ALICE, extra=extra), "hs1")
+        return
+    if power == 101:  # nobody may set a level above their own; so one with the power leaves
+        extra[-1]["content"] = {"users": {ALICE: 100, "@gone:hs1": 50}, "invite": 50}
+        room_id = hs1.create(ALICE, extra=extra)
+        demotion = {"users": {ALICE: 0}, "invite": 50}
+        hs1.send(room_id, ALICE, "m.room.power_levels", state_key="", content=demotion)
+    else:
+        room_id = hs1.create(ALICE, extra=extra)
+    with pytest.raises(RemoteRefusal) as refusal:
+        hs2.join(BOB, room_id, "hs1")
+    assert (refusal.value.status, refusal.value.errcode) == (400, errcode)
+
+
+def test_a_knock_goes_through_a_resident_server_and_is_answered_with_an_invite() -> None:
+    hs1, hs2 = servers("hs1", "hs2")
+    room_id = hs1.create(
+        ALICE,
+        extra=[
+            {"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "knock"}},
+            {"type": "m.room.name", "state_key": "", "content": {"name": "Behind the door"}},
+        ],
+    )
+    knock = hs2.federation.remote_memberships.knock_remote
+    hs2.run(knock(room_id, BOB, ["hs1"], {"membership": "knock", "reason": "please"}))  # type: ignore[arg-type, list-item]
+    assert hs1.membership(BOB, room_id) == hs2.membership(BOB, room_id) == "knock"
+    assert hs2.told == [BOB]
+    told = hs2.run(hs2.database.reader.one("SELECT invite_state FROM memberships WHERE user_id = ?", (BOB,)))
+    assert b"Behind the door" in told[0]
+    hs1.run(hs1.federation.remote_memberships.invite_remote(_invite(room_id, ALICE, BOB)))
+    assert hs1.membership(BOB, room_id) == hs2.membership(BOB, room_id) == "invite"
+    hs2.join(BOB, room_id, "hs1")
+    assert hs2.membership(BOB, room_id) == "join"
+
+
+def test_a_knock_is_refused_by_a_kick_that_cites_it() -> None:
+    hs1, hs2 = servers("hs1", "hs2")
+    room_id = hs1.create(
+        ALICE, extra=[{"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "knock"}}]
+    )
+    knock = hs2.federation.remote_memberships.knock_remote
+    hs2.run(knock(room_id, BOB, ["hs1"], {"membership": "knock"}))  # type: ignore[arg-type, list-item]
+    kick = hs1.send(room_id, ALICE, "m.room.member", state_key=BOB, content={"membership": "leave"})
+    unrelated = hs1.send(room_id, ALICE)
+    results = hs2.receive("hs1", unrelated, kick)
+    assert "not in the room" in results[unrelated.event_id]["error"]
+    assert results[kick.event_id] == {}
+    assert hs2.membership(BOB, room_id) == "leave"
+
+
+def hs3_join(hs1: FederatedServer, room_id: RoomID) -> None:
+    FederatedServer("hs3", hs1.wire).join(ZOE, room_id, "hs1")
+
+
+def _draft(room_id: RoomID, sender: str) -> Any:
+    from minihs.homeserver.rooms import EventDraft
+
+    return EventDraft(room_id=room_id, sender=sender, type="m.room.message", content={})  # type: ignore[arg-type]
+
+
+def _invite(room_id: RoomID, sender: str, target: str) -> Any:
+    from minihs.homeserver.rooms import EventDraft
+
+    return EventDraft(
+        room_id=room_id,
+        sender=sender,  # type: ignore[arg-type]
+        type="m.room.member",
+        state_key=target,
+        content={"membership": "invite"},
+    )
+
+
+def test_both_servers_accept_each_others_forks() -> None:
+    hs1, hs2 = servers("hs1", "hs2")
+    room_id = hs1.create(ALICE)
+    hs2.join(BOB, room_id, "hs1")
+    ours, theirs = hs1.send(room_id, ALICE), hs2.send(room_id, BOB)
+    hs1.receive("hs2", theirs)
+    hs2.receive("hs1", ours)
+    assert sorted(hs1.run(hs1.rooms.extremities(room_id))) == sorted([ours.event_id, theirs.event_id])
+    merged = hs2.send(room_id, BOB)
+    assert hs1.receive("hs2", merged) == {merged.event_id: {}}
+    assert hs1.run(hs1.rooms.extremities(room_id)) == (merged.event_id,)
+    assert hs1.run(hs1.rooms.row(merged.event_id)).standing is Standing.ACCEPTED
