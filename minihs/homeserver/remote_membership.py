@@ -110,7 +110,7 @@ class RemoteMemberships:
 
         try:
             event = await self._ask_in_turn(via, leave)
-        except (RemoteRefusal, Unavailable) as problem:
+        except (RemoteRefusal, Unavailable, UnknownRoom) as problem:
             log.info(
                 "{user_id} leaves {room_id} here alone: {problem}",
                 user_id=user_id,

@@ -1,0 +1,204 @@
+"""What other servers may read of our rooms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from minihs.events.event import Event, parse_event
+from minihs.events.ids import RoomID
+from minihs.federation.client import RemoteRefusal
+from tests.homeserver.test_receiver import ALICE, MALLORY, meeting
+from tests.support.federated import FederatedServer
+from tests.support.hostile_peer import V1, HostilePeer
+
+
+def ids_of(peer: HostilePeer, pdus: list[dict[str, Any]]) -> list[str]:
+    return [parse_event(pdu, peer.room.version).event_id for pdu in pdus]
+
+
+def refused(
+    server: FederatedServer, origin: str, method: str, path: str, args: Any = None, body: Any = None
+) -> Any:
+    with pytest.raises(RemoteRefusal) as refusal:
+        server.ask(origin, method, f"{V1}/{path}", args, body)
+    return refusal.value.status, refusal.value.errcode
+
+
+def questions(room_id: RoomID, event: Event) -> list[tuple[str, str, Any, Any]]:
+    """Every question about a room, as (method, path, query, body)."""
+    event_id = event.event_id
+    body = {"latest_events": [event_id], "earliest_events": []}
+    return [
+        ("GET", f"state/{room_id}", {"event_id": event_id}, None),
+        ("GET", f"state_ids/{room_id}", {"event_id": event_id}, None),
+        ("GET", f"event/{event_id}", None, None),
+        ("GET", f"event_auth/{room_id}/{event_id}", None, None),
+        ("GET", f"backfill/{room_id}", {"v": event_id, "limit": "10"}, None),
+        ("POST", f"get_missing_events/{room_id}", None, body),
+    ]
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_only_servers_in_the_room_that_its_list_lets_in_are_answered(number: int) -> None:
+    server, _, room_id = meeting()
+    event = server.send(room_id, ALICE)
+    method, path, args, body = questions(room_id, event)[number]
+    assert refused(server, "hs9", method, path, args, body) == (403, "M_FORBIDDEN")
+    acl = {"allow": ["*"], "deny": ["evil"]}
+    server.ask("evil", method, f"{V1}/{path}", args, body)
+    server.send(room_id, ALICE, "m.room.server_acl", state_key="", content=acl)
+    assert refused(server, "evil", method, path, args, body) == (403, "M_FORBIDDEN")
+
+
+@pytest.mark.parametrize("number", [0, 1, 3, 4, 5])
+def test_rooms_that_are_not_known_are_said_not_to_be(number: int) -> None:
+    server, _, room_id = meeting()
+    event = server.send(room_id, ALICE)
+    for room, answer in (("!unknown:hs1", (404, "M_NOT_FOUND")), ("nonsense", (400, "M_INVALID_PARAM"))):
+        method, path, args, body = questions(RoomID(room), event)[number]
+        assert refused(server, "evil", method, path, args, body) == answer
+
+
+def test_events_that_are_not_known_or_of_another_room_are_not_found() -> None:
+    server, _, room_id = meeting()
+    elsewhere = server.create(ALICE)
+    other = server.send(elsewhere, ALICE)
+    missing = (404, "M_NOT_FOUND")
+    assert refused(server, "evil", "GET", "event/$unknown") == missing
+    assert refused(server, "evil", "GET", f"state/{room_id}", {"event_id": other.event_id}) == missing
+    assert refused(server, "evil", "GET", f"state_ids/{room_id}", {"event_id": "$unknown"}) == missing
+    assert refused(server, "evil", "GET", f"event_auth/{room_id}/{other.event_id}") == missing
+    answer = server.ask("evil", "GET", f"{V1}/backfill/{room_id}", {"v": other.event_id, "limit": "5"})
+    assert answer["pdus"] == []
+    body = {"latest_events": [other.event_id], "earliest_events": []}
+    assert server.ask("evil", "POST", f"{V1}/get_missing_events/{room_id}", body=body) == {"events": []}
+
+
+def test_the_state_is_that_before_the_event_and_its_auth_chain_is_whole() -> None:
+    server, peer, room_id = meeting("11")
+    before = server.state(room_id)
+    topic = server.send(room_id, ALICE, "m.room.topic", state_key="", content={"topic": "tea"})
+    ids = server.ask("evil", "GET", f"{V1}/state_ids/{room_id}", {"event_id": topic.event_id})
+    assert sorted(ids["pdu_ids"]) == sorted(before.values())
+    state = server.ask("evil", "GET", f"{V1}/state/{room_id}", {"event_id": topic.event_id})
+    assert ids_of(peer, state["pdus"]) == ids["pdu_ids"]
+    assert ids_of(peer, state["auth_chain"]) == ids["auth_chain_ids"]
+    known = {*ids["pdu_ids"], *ids["auth_chain_ids"]}
+    for pdu in [*state["pdus"], *state["auth_chain"]]:
+        assert known.issuperset(pdu["auth_events"])
+
+
+def test_an_auth_chain_comes_with_parents_first() -> None:
+    server, peer, room_id = meeting("11")
+    event = server.send(room_id, ALICE)
+    answer = server.ask("evil", "GET", f"{V1}/event_auth/{room_id}/{event.event_id}")
+    seen: set[str] = set()
+    for event_id, pdu in zip(ids_of(peer, answer["auth_chain"]), answer["auth_chain"], strict=True):
+        assert seen.issuperset(pdu["auth_events"])
+        seen.add(event_id)
+    assert seen.issuperset(event.auth_events)
+    assert event.event_id not in seen
+
+
+def test_backfill_goes_back_from_the_events_named_up_to_the_limit() -> None:
+    server, peer, room_id = meeting()
+    messages = [server.send(room_id, ALICE) for _ in range(5)]
+    args = {"v": messages[3].event_id, "limit": "3"}
+    answer = server.ask("evil", "GET", f"{V1}/backfill/{room_id}", args)
+    assert ids_of(peer, answer["pdus"]) == [event.event_id for event in messages[3:0:-1]]
+    assert answer["origin"] == "hs1"
+    everything = server.ask("evil", "GET", f"{V1}/backfill/{room_id}", {**args, "limit": "100000"})
+    assert ids_of(peer, everything["pdus"])[-1][1:] == room_id[1:]
+
+
+def test_missing_events_lie_between_the_latest_and_the_earliest() -> None:
+    server, peer, room_id = meeting()
+    messages = [server.send(room_id, ALICE) for _ in range(6)]
+    ids = [event.event_id for event in messages]
+
+    def ask(**body: Any) -> list[str]:
+        answer = server.ask("evil", "POST", f"{V1}/get_missing_events/{room_id}", body=body)
+        return ids_of(peer, answer["events"])
+
+    assert ask(latest_events=[ids[5]], earliest_events=[ids[1]]) == ids[2:5]
+    assert ask(latest_events=[ids[5]], earliest_events=[ids[1]], limit=2) == ids[3:5]
+    assert ask(latest_events=[ids[5]], earliest_events=[ids[1]], limit=0) == []
+    assert ask(latest_events=[ids[5]], earliest_events=[], min_depth=messages[3].depth) == ids[3:5]
+    assert ask(latest_events=[ids[1]], earliest_events=[ids[0]]) == []
+
+
+def test_history_that_a_server_may_not_see_it_gets_redacted() -> None:
+    server, peer, _ = meeting()
+    for visibility, seen in (
+        ("joined", False),
+        ("invited", False),
+        ("shared", True),
+        ("world_readable", True),
+    ):
+        room_id = server.create(
+            ALICE,
+            "12",
+            extra=[
+                {
+                    "type": "m.room.history_visibility",
+                    "state_key": "",
+                    "content": {"history_visibility": visibility},
+                }
+            ],
+        )
+        early = server.send(room_id, ALICE)
+        peer.enter(room_id, MALLORY)
+        late = server.send(room_id, ALICE)
+        answer = server.ask("evil", "GET", f"{V1}/backfill/{room_id}", {"v": late.event_id, "limit": "3"})
+        contents = {parse_event(pdu, peer.room.version).event_id: pdu["content"] for pdu in answer["pdus"]}
+        assert contents[late.event_id] == late.content
+        assert contents[early.event_id] == (early.content if seen else {})
+        single = server.ask("evil", "GET", f"{V1}/event/{early.event_id}")
+        assert single["pdus"][0]["content"] == (early.content if seen else {})
+
+
+def test_rejected_events_are_not_handed_out_and_soft_failed_ones_are() -> None:
+    server, peer, room_id = meeting()
+    rejected = peer.room.make(MALLORY, "m.room.topic", {"topic": "mine"}, "")
+    peer.enter(room_id, "@second:evil")
+    server.send(room_id, ALICE, "m.room.member", state_key=MALLORY, content={"membership": "ban"})
+    evading = peer.room.make(MALLORY, "m.room.message", {"body": "still here"})
+    server.receive("evil", rejected, evading)
+    assert refused(server, "evil", "GET", f"event/{rejected.event_id}") == (404, "M_NOT_FOUND")
+    assert server.ask("evil", "GET", f"{V1}/event/{evading.event_id}")["pdus"] == [evading.pdu]
+
+
+@pytest.mark.parametrize(
+    ("args", "answer"),
+    [
+        ({}, (400, "M_MISSING_PARAM")),
+        ({"v": "$x"}, (400, "M_MISSING_PARAM")),
+        ({"limit": "3"}, (400, "M_MISSING_PARAM")),
+        ({"v": "nonsense", "limit": "3"}, (400, "M_INVALID_PARAM")),
+        ({"v": "$x", "limit": "many"}, (400, "M_INVALID_PARAM")),
+        ({"v": "$x", "limit": "-1"}, (400, "M_INVALID_PARAM")),
+    ],
+)
+def test_backfill_says_what_is_wrong_with_a_question(args: dict[str, str], answer: tuple[int, str]) -> None:
+    server, _, room_id = meeting()
+    assert refused(server, "evil", "GET", f"backfill/{room_id}", args) == answer
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"latest_events": []},
+        {"latest_events": 7, "earliest_events": []},
+        {"latest_events": [7], "earliest_events": []},
+        {"latest_events": ["nonsense"], "earliest_events": []},
+        {"latest_events": [], "earliest_events": [], "limit": "many"},
+    ],
+)
+def test_get_missing_events_says_what_is_wrong_with_a_question(body: Any) -> None:
+    server, _, room_id = meeting()
+    status, errcode = refused(server, "evil", "POST", f"get_missing_events/{room_id}", None, body)
+    assert status == 400
+    assert errcode in ("M_MISSING_PARAM", "M_INVALID_PARAM", "M_BAD_JSON")
