@@ -121,7 +121,7 @@ class SynapseProcess:
             "max_event_delay_duration": "24h",
             "presence": {"enabled": False},
             "federation": {
-                "destination_min_retry_interval": "200ms",
+                "destination_min_retry_interval": "1s",
                 "destination_max_retry_interval": "2s",
                 "destination_retry_multiplier": 2,
             },
