@@ -19,6 +19,7 @@ MAX_USERS = 10_000
 @dataclass(slots=True)
 class _UserEntry:
     rooms: dict[RoomID, MembershipRecord]
+    newest: int  # position of the last change of any of them
 
 
 class UserRooms:
@@ -38,7 +39,8 @@ class UserRooms:
             generation = self._generation
             records = await self._store.all_memberships(user_id)
             if generation == self._generation:  # nothing changed while the store was asked
-                entry = _UserEntry({record.room_id: record for record in records})
+                rooms = {record.room_id: record for record in records}
+                entry = _UserEntry(rooms, max((record.position for record in records), default=0))
                 for record in records:
                     self._watch(user_id, record)
         self._users[user_id] = entry
@@ -48,6 +50,10 @@ class UserRooms:
     def of(self, user_id: UserID) -> Mapping[RoomID, MembershipRecord]:
         """The user's rooms, whatever they are to them; call `load` before. To be read before any await."""
         return self._users[user_id].rooms
+
+    def newest_change(self, user_id: UserID) -> int:
+        """The position of the last change of any of the user's memberships; as `of`."""
+        return self._users[user_id].newest
 
     def watchers(self, room_id: RoomID) -> Iterable[UserID]:
         """Those loaded users who are joined to the room."""
@@ -85,6 +91,7 @@ class UserRooms:
                 event.room_id, event.membership, event.event_id, event.sender, position, False, None
             )
             entry.rooms[event.room_id] = record
+            entry.newest = position
             self._watch(user_id, record)
         return concerned
 

@@ -39,23 +39,22 @@ class Ephemeral:
         self, moment: Moment, newly_joined: Iterable[RoomID]
     ) -> dict[RoomID, list[dict[str, Any]]]:
         """The ephemeral events that are new to the client, by room; all there are in rooms new to it."""
-        joined = [room_id for room_id, record in moment.rooms.items() if record.membership == "join"]
         wanted = moment.request.filter.room.ephemeral
-        fresh = joined if moment.after is None else [*newly_joined]
+        fresh = _joined(moment) if moment.after is None else [*newly_joined]
         events: dict[RoomID, list[dict[str, Any]]] = {}
-        for room_id in self._typing_rooms(moment, joined, fresh):
+        for room_id in self._typing_rooms(moment, fresh):
             event = typing_event(self._typing.users(room_id))
             if _passes(wanted, room_id, "m.typing"):
                 events.setdefault(room_id, []).append(event)
-        for room_id, receipts in (await self._receipts_by_room(moment, joined, fresh)).items():
+        for room_id, receipts in (await self._receipts_by_room(moment, fresh)).items():
             if _passes(wanted, room_id, "m.receipt"):
                 events.setdefault(room_id, []).extend(receipt_events(receipts))
         return events
 
-    def _typing_rooms(self, moment: Moment, joined: list[RoomID], fresh: list[RoomID]) -> Iterable[RoomID]:
+    def _typing_rooms(self, moment: Moment, fresh: list[RoomID]) -> Iterable[RoomID]:
         after, _ = moment.span(TYPING)
         if after is not None and self._typing.is_from_before(after):
-            return joined  # whomever the client believes to be typing may have stopped
+            return _joined(moment)  # whomever the client believes to be typing may have stopped
         changed = [] if after is None else self._typing.changed_rooms(after)
         new = [room_id for room_id in fresh if self._typing.users(room_id)]
         mine = moment.rooms
@@ -64,7 +63,7 @@ class Ephemeral:
         )
 
     async def _receipts_by_room(
-        self, moment: Moment, joined: list[RoomID], fresh: list[RoomID]
+        self, moment: Moment, fresh: list[RoomID]
     ) -> Mapping[RoomID, list[ReceiptRow]]:
         after, upto = moment.span(RECEIPTS)
         rows: list[ReceiptRow] = []
@@ -73,14 +72,22 @@ class Ephemeral:
             rows += await self._store.all_changed(fresh, after=0, upto=upto, private_to=user_id)
         if after is not None and after < upto:
             changed = self._receipts.changed_rooms(after)
-            rooms = {*joined} if changed is None else {*changed} & {*joined}
-            rooms -= {*fresh}
+            mine = moment.rooms
+            rooms = {
+                room_id
+                for room_id in (mine if changed is None else changed)
+                if room_id in mine and mine[room_id].membership == "join"
+            } - {*fresh}
             if rooms:
                 rows += await self._store.all_changed(rooms, after=after, upto=upto, private_to=user_id)
         by_room: dict[RoomID, list[ReceiptRow]] = {}
         for row in rows:
             by_room.setdefault(row.room_id, []).append(row)
         return by_room
+
+
+def _joined(moment: Moment) -> list[RoomID]:
+    return [room_id for room_id, record in moment.rooms.items() if record.membership == "join"]
 
 
 def _passes(event_filter: RoomEventFilter, room_id: RoomID, type_: str) -> bool:

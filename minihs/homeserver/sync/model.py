@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from minihs.events.ids import RoomID, UserID
 from minihs.homeserver.event_filter import EVERYTHING, Filter
-from minihs.homeserver.positions import StreamToken
+from minihs.homeserver.positions import EVENTS, StreamToken
 from minihs.store.timeline import MembershipRecord
 
 
@@ -30,13 +30,20 @@ class SyncRequest:
 class Moment:
     """One consistent view: the `token` that ends this sync, and the user's rooms at that time.
 
-    `after` says where the client is in each stream; None: nowhere yet.
+    `after` says where the client is in each stream; None: nowhere yet. `newest_membership` is the position of
+    the last change of any of the user's memberships.
     """
 
     request: SyncRequest
     token: StreamToken
     rooms: Mapping[RoomID, MembershipRecord]
     after: Mapping[str, int] | None
+    newest_membership: int
+
+    @property
+    def memberships_changed(self) -> bool:
+        """Whether any of the user's memberships is new to the client."""
+        return self.after is None or self.newest_membership > self.after[EVENTS]
 
     def span(self, stream: str) -> tuple[int | None, int]:
         """(after, upto) of a stream; `after` is None in an initial sync."""

@@ -5,7 +5,7 @@ Source: Client-Server API, `GET /sync`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from minihs.events.ids import RoomID
@@ -96,7 +96,11 @@ class RoomEntries:
         since, now = moment.span(EVENTS)
         active = await self._active_rooms(moment, since, now)
         plans: dict[RoomID, RoomPlan] = {}
-        for room_id, record in moment.rooms.items():
+        candidates: Iterable[RoomID] = moment.rooms
+        if not moment.memberships_changed and not request.full_state:
+            candidates = sorted(active & moment.rooms.keys())
+        for room_id in candidates:
+            record = moment.rooms[room_id]
             if not request.filter.room.lets_through(room_id):
                 continue
             moved = since is None or record.position > since
@@ -161,6 +165,8 @@ class RoomEntries:
         self, moment: Moment, ignored: frozenset[str], sections: dict[str, dict[RoomID, Any]]
     ) -> None:
         """Invites and knocks that are new to the client."""
+        if not moment.memberships_changed and not moment.request.full_state:
+            return
         since, _ = moment.span(EVENTS)
         for room_id, record in sorted(moment.rooms.items()):
             if record.membership not in ("invite", "knock"):

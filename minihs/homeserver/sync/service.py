@@ -105,13 +105,14 @@ class Sync:
             **{part.stream: part.position() for part in self._parts},
         }
         rooms = dict(self._user_rooms.of(request.user_id))
+        newest = self._user_rooms.newest_change(request.user_id)
         since = request.since
         if since is None:
-            return Moment(request, StreamToken.of(now), rooms, None)
+            return Moment(request, StreamToken.of(now), rooms, None, newest)
         # A token from a future that this database has lost must not hide what comes until then; typing knows
         # positions of earlier runs by their not being its own.
         after = {
             stream: since[stream] if stream == TYPING else min(since[stream], position)
             for stream, position in now.items()
         }
-        return Moment(request, since.moved_to(now), rooms, after)
+        return Moment(request, since.moved_to(now), rooms, after, newest)
