@@ -200,13 +200,13 @@ class Futures:
         limits = self._limits
         if limits.max_scheduled == 0:
             raise SchedulingForbidden("This server takes no delayed events.")
-        check_order(order, self._server_name)
         if (
             order.timeout_ms is not None
             and limits.max_delay_ms is not None
             and order.timeout_ms > limits.max_delay_ms
         ):
             raise DelayTooLarge(limits.max_delay_ms)
+        check_order(order, self._server_name)
         try:
             state = await self._rooms.current_state(RoomID(order.room_id))
         except UnknownRoom:

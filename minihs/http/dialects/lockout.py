@@ -5,6 +5,8 @@ No rate limit: it holds also when those are off, and good tokens go on working. 
 
 from __future__ import annotations
 
+import math
+
 from minihs.http.errors import MatrixError
 from minihs.platform.clock import Clock
 
@@ -31,7 +33,7 @@ class TokenLockout:
         until_ms = self._locked_until_ms.get(address)
         if until_ms is not None:
             if now_ms < until_ms:
-                return _wait(int(until_ms - now_ms) + 1)
+                return _wait(math.ceil(until_ms - now_ms))
             del self._locked_until_ms[address]
         count = self._counts.pop(address, 0) + 1
         if count < UNKNOWN_IN_A_ROW:
