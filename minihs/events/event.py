@@ -88,6 +88,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Event) and self.event_id == other.event_id and self.pdu == other.pdu
 
+    def __ne__(self, other: object) -> bool:
+        # msgspec's own would compare identities.
+        return not self == other
+
     def __hash__(self) -> int:
         return hash(self.event_id)
 

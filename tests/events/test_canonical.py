@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -20,10 +21,10 @@ values = st.recursive(
 )
 
 
-def nested(levels: int) -> Any:
+def nested(levels: int, wrap: Callable[[Any], Any]) -> Any:
     value: Any = 1
-    for level in range(levels):
-        value = [value] if level % 2 else {"a": value}
+    for _ in range(levels):
+        value = wrap(value)
     return value
 
 
@@ -75,15 +76,16 @@ def test_the_edges_of_what_is_allowed_are_allowed(value: Any) -> None:
     check(value)
 
 
-def test_nesting_is_bounded() -> None:
-    check(nested(MAX_DEPTH))
+@pytest.mark.parametrize("wrap", [lambda value: [value], lambda value: {"a": value}], ids=["list", "object"])
+def test_nesting_is_bounded(wrap: Callable[[Any], Any]) -> None:
+    check(nested(MAX_DEPTH, wrap))
     with pytest.raises(NotCanonical, match="nested deeper"):
-        check(nested(MAX_DEPTH + 1))
+        check(nested(MAX_DEPTH + 1, wrap))
     with pytest.raises(NotCanonical, match="nested deeper"):
-        check(nested(100_000))
+        check(nested(50_000, wrap))
 
 
-@pytest.mark.parametrize("value", [1.5, 2**53, -(2**60), 1e300, 10**300])
+@pytest.mark.parametrize("value", [1.5, 2**53, -(2**60), 1e300, 2**1024 - 1])
 def test_loose_versions_accept_other_numbers(value: Any) -> None:
     check([value], strict_integers=False)
     with pytest.raises(NotCanonical):
@@ -92,7 +94,7 @@ def test_loose_versions_accept_other_numbers(value: Any) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [float("nan"), float("inf"), float("-inf"), 10**400, -(10**5000)],
+    [float("nan"), float("inf"), float("-inf"), 2**1024, -(10**5000)],
     ids=lambda value: type(value).__name__,
 )
 def test_even_loose_versions_refuse_numbers_beyond_a_double(value: Any) -> None:

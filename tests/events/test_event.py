@@ -152,10 +152,20 @@ def test_events_do_not_change() -> None:
         event.depth = 7
 
 
-def test_events_with_other_content_are_not_equal() -> None:
+def test_events_are_equal_by_id_and_pdu() -> None:
     pdu = a_pdu()
-    assert parse_event(pdu, V12) != parse_event({**pdu, "content": {}}, V12)
-    assert parse_event(pdu, V12) != pdu
+    event, same, changed = (parse_event(value, V12) for value in (pdu, {**pdu}, {**pdu, "content": {}}))
+    later = parse_event({**pdu, "depth": 99}, V12)
+    assert event.event_id == changed.event_id
+    for equal, pair in (
+        (True, (event, same)),
+        (False, (event, changed)),
+        (False, (event, later)),
+        (False, (event, pdu)),
+        (False, (event, None)),
+    ):
+        assert (pair[0] == pair[1]) is equal
+        assert (pair[0] != pair[1]) is not equal
 
 
 def test_an_event_has_at_most_65536_bytes_with_signatures_and_without_unsigned() -> None:
@@ -188,6 +198,12 @@ def test_numbers_are_loose_until_v5_and_strict_since_v6() -> None:
         assert parse_event(altered(a_pdu("5"), field, value), ROOM_VERSIONS["5"]).pdu[field] == value
         with pytest.raises(InvalidEvent):
             parse_event(altered(a_pdu("6"), field, value), ROOM_VERSIONS["6"])
+
+
+@pytest.mark.parametrize("timestamp", [2**63 - 1, -(2**63) + 1])
+def test_a_timestamp_of_loose_versions_may_fill_what_the_store_holds(timestamp: int) -> None:
+    pdu = altered(a_pdu("5"), "origin_server_ts", timestamp)
+    assert parse_event(pdu, ROOM_VERSIONS["5"]).origin_server_ts == timestamp
 
 
 @pytest.mark.parametrize(("field", "value"), [("depth", 2**63), ("origin_server_ts", 2**63), ("depth", 1.0)])
