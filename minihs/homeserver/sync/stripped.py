@@ -31,10 +31,10 @@ class StrippedRooms:
         events = await self._from_afar(record)
         if events is None:
             events = await self._from_here(record)
+        if own is None:  # an invite from afar is kept as it was told, the invite itself included
+            return {key: {"events": events}}
         kept = [event for event in events if (event.get("type"), event.get("state_key")) != _member(user_id)]
-        if own is not None:
-            kept.append(stripped_event(own))
-        return {key: {"events": kept}}
+        return {key: {"events": [*kept, stripped_event(own)]}}
 
     async def _from_afar(self, record: MembershipRecord) -> list[dict[str, Any]] | None:
         """What the other server sent along; None when the room is our own to describe."""
