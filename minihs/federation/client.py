@@ -13,7 +13,6 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.logger import Logger
@@ -164,26 +163,35 @@ class FederationClient:
                 wait_ms = round(retry_at_ms - self._clock.monotonic_ms())
                 raise Unreachable(f"{destination} failed before and is left alone for {wait_ms} ms.", wait_ms)
         content = body if body is None or isinstance(body, bytes) else canonical.encode(body)
-        exchange = Deferred.fromCoroutine(self._exchange(method, destination, uri, content, max_bytes))
+        deadline_ms = self._clock.monotonic_ms() + timeout_ms
+        exchange = Deferred.fromCoroutine(
+            self._exchange(method, destination, uri, content, max_bytes, deadline_ms)
+        )
         exchange.addTimeout(timeout_ms / 1000, cast(Any, self._clock))
         try:
             status, headers, answer = await exchange
         except InvalidIdentifier as error:
             raise Unreachable(f"{destination} is not a server name: {error}") from error
-        except CancelledError:
-            raise
         except Exception as error:
+            too_late = self._clock.monotonic_ms() >= deadline_ms
+            reason = _reason(error)
+            if isinstance(reason, CancelledError) and not too_late:
+                raise reason from error  # our caller gave up; the other server has done nothing wrong
             self._discovery.forget(destination)
             self._retries.failed(destination)
-            message = (
-                f"no answer within {timeout_ms} ms" if isinstance(error, TookTooLong) else _reason(error)
-            )
+            message = f"no answer within {timeout_ms} ms" if too_late else _in_words(reason)
             log.debug("{destination} is unreachable: {message}", destination=destination, message=message)
             raise Unreachable(f"{destination}: {message}") from error
         return self._judge(destination, status, headers, answer, must_succeed)
 
     async def _exchange(
-        self, method: str, destination: ServerName, uri: str, content: bytes | None, max_bytes: int
+        self,
+        method: str,
+        destination: ServerName,
+        uri: str,
+        content: bytes | None,
+        max_bytes: int,
+        deadline_ms: float,
     ) -> tuple[int, Headers, bytes]:
         route = self._discovery.known_route(destination) or await self._discovery.route_to(destination)
         authorization = sign_request(
@@ -202,7 +210,8 @@ class FederationClient:
         except ResponseNeverReceived as error:
             # The other side closed an idle connection just as we wrote to it. Every request of the
             # Server-Server API may be repeated.
-            if not all(reason.check(ConnectionDone, ConnectionLost) for reason in error.reasons):
+            lost = isinstance(_reason(error), (ConnectionDone, ConnectionLost))
+            if not lost or self._clock.monotonic_ms() >= deadline_ms:
                 raise
             return await self._once(method, destination, uri, headers, content, max_bytes)
 
@@ -258,11 +267,13 @@ def _retry_after_ms(headers: Headers, decoded: object) -> int:
     return max(0, min(asked, MAX_RETRY_AFTER_MS)) if type(asked) is int else 0
 
 
-def _reason(error: Exception) -> str:
-    """What went wrong, in one line; Twisted wraps the reason that matters in lists of failures."""
+def _reason(error: BaseException) -> BaseException:
+    """The error that matters: Twisted wraps it in lists of failures."""
     reasons = getattr(error, "reasons", None)
-    if isinstance(reasons, list) and reasons:
-        return _reason(cast(Any, reasons[0]).value)
+    return _reason(cast(Any, reasons[0]).value) if isinstance(reasons, list) and reasons else error
+
+
+def _in_words(error: BaseException) -> str:
     return f"{type(error).__name__} {error}".strip()
 
 

@@ -41,6 +41,7 @@ class KeyRequests(Protocol):
         *,
         timeout_ms: int,
         max_bytes: int,
+        ignore_backoff: bool,
     ) -> dict[str, Any]: ...
 
 
@@ -103,6 +104,9 @@ class KeyFetcher:
                 "/_matrix/key/v2/server",
                 timeout_ms=FETCH_TIMEOUT_MS,
                 max_bytes=MAX_DOCUMENT_BYTES,
+                # A server that comes back shows it by a signed request; its keys cannot wait for the end of
+                # its pause. The limits of this module apply instead.
+                ignore_backoff=True,
             )
             return Fetched(document, read_document(document, server_name, self._clock.wall_ms()))
         except (Unreachable, RemoteRefusal, BadKeyDocument) as error:
@@ -120,6 +124,7 @@ class KeyFetcher:
                 {"minimum_valid_until_ts": str(minimum_valid_until_ms)},
                 timeout_ms=FETCH_TIMEOUT_MS,
                 max_bytes=MAX_NOTARY_BYTES,
+                ignore_backoff=False,
             )
         except (Unreachable, RemoteRefusal) as error:
             raise FetchFailed(f"The notary {notary} did not answer: {error}") from error

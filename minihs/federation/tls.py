@@ -112,20 +112,17 @@ class ServerTls:
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_options(_OPTIONS)
-        for file, load in (
-            (certificate, context.use_certificate_chain_file),
-            (private_key, context.use_privatekey_file),
-        ):
+        for file in (certificate, private_key):
             if not file.is_file():
                 raise TlsUnusable(f"{file} does not exist.")
-            try:
-                load(str(file))
-            except SSL.Error as error:
-                raise TlsUnusable(f"{file} is not a usable PEM file: {error}.") from error
         try:
-            context.check_privatekey()
+            context.use_certificate_chain_file(str(certificate))
         except SSL.Error as error:
-            raise TlsUnusable(f"{private_key} is not the key of {certificate}.") from error
+            raise TlsUnusable(f"{certificate} is not a usable PEM file: {error}.") from error
+        try:
+            context.use_privatekey_file(str(private_key))
+        except SSL.Error as error:
+            raise TlsUnusable(f"{private_key} is not the private key of {certificate}: {error}.") from error
         self._context = context
 
     def serverConnectionForTLS(self, tlsProtocol: Any) -> Connection:  # noqa: ARG002, N802, N803

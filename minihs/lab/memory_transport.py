@@ -77,9 +77,11 @@ class MemoryTransport:
         self._schedule()
 
     def abortConnection(self) -> None:  # noqa: N802
-        """Close at once; what was not delivered is lost."""
+        """Close without delivering what waits. Our protocol hears of it in a later turn, as from a socket."""
         if self.connected:
-            self.cut(ConnectionAborted())
+            self._outgoing.clear()
+            self._write_closed = self.disconnecting = True
+            self._clock.call_later(0, self.cut, ConnectionAborted())
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: N802
         if self._producer is not None:
@@ -134,6 +136,8 @@ class MemoryTransport:
 
     def cut(self, reason: Exception) -> None:
         """End the connection abruptly: our protocol learns `reason`, the other side a lost connection."""
+        if not self.connected:
+            return
         self._close(reason)
         self._clock.call_later(self._latency_ms, self.other._close, ConnectionLost())
 
