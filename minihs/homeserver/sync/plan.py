@@ -16,7 +16,8 @@ class RoomPlan:
     """What to tell of one room: events with `after` < position ≤ `upto`.
 
     `full_state`: the client has no state of the room to start from. `own_event_only`: the user was never in
-    the room as far as this sync goes, and hears only how the invite or knock ended.
+    the room as far as this sync goes, and hears only how the invite or knock ended. `returning`: the user had
+    been in the room before `after`, and nobody knows how much of that the client has: there is a gap.
     """
 
     viewer: Viewer
@@ -24,6 +25,7 @@ class RoomPlan:
     upto: int
     full_state: bool
     own_event_only: bool = False
+    returning: bool = False
 
     @property
     def room_id(self) -> RoomID:
@@ -49,7 +51,7 @@ class RoomPlanner:
             return RoomPlan(viewer, since, now, full_state)
         # Joined since the token. A client that was here before has everything up to when it left.
         left = await self._visibility.last_joined(user_id, record.room_id, upto=since)
-        return RoomPlan(viewer, left, now, full_state=True)
+        return RoomPlan(viewer, left, now, full_state=True, returning=left > 0)
 
     async def left(
         self, user_id: UserID, record: MembershipRecord, since: int | None, now: int, *, full_state: bool
@@ -64,7 +66,7 @@ class RoomPlanner:
             known = await self._was_joined(user_id, room_id, since, now)
             # Joined and left again since the token: the room is new to the client.
             after = since if known else await self._visibility.last_joined(user_id, room_id, upto=since)
-            return RoomPlan(viewer, after, until, full_state or not known)
+            return RoomPlan(viewer, after, until, full_state or not known, returning=not known and after > 0)
         return RoomPlan(viewer, since, record.position, full_state=False, own_event_only=True)
 
     async def _was_joined(self, user_id: UserID, room_id: RoomID, since: int, now: int) -> bool:

@@ -123,7 +123,8 @@ class RoomSections:
             before = page.reached - 1
         else:
             before = entries[0].position - 1 if entries else plan.after
-        return entries, {"limited": page.more, "prev_batch": str(StreamToken.at_event(before))}
+        limited = page.more or plan.returning
+        return entries, {"limited": limited, "prev_batch": str(StreamToken.at_event(before))}
 
     async def _state_of(
         self,

@@ -182,6 +182,7 @@ def test_someone_who_comes_back_gets_what_was_said_meanwhile_once(server: SyncSe
     back = server.join(room, BOB)
     entry = joined(bob.sync(), room)
     assert timeline_ids(entry) == [missed, back]
+    assert entry["timeline"]["limited"] is True
     assert ("m.room.create", "") in state_of(entry)
 
 
