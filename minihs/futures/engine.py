@@ -90,9 +90,7 @@ def _schedule(group: FutureGroup, futures: tuple[Future, ...], now: Now) -> Step
         return _refused(group, Refusal.NOT_THE_OWNER)
     if group.members and group.finished:
         return _refused(group, Refusal.GROUP_FINISHED)
-    started = tuple(
-        replace(future, started_ms=now.steady, since_ts=now.wall, outcome=None) for future in futures
-    )
+    started = tuple(future.started(now) for future in futures)
     grown = replace(group, members=group.members + started)
     if not grown.has_timeout:
         return _refused(group, Refusal.NO_TIMEOUT_IN_GROUP)
@@ -107,7 +105,7 @@ def _restart(group: FutureGroup, future_id: FutureID, now: Now) -> Step:
         return _refused(group, Refusal.CONTRADICTS_OUTCOME, future.outcome)
     if future.timeout_ms is None:
         return _refused(group, Refusal.NO_TIMER)
-    restarted = replace(future, started_ms=now.steady, since_ts=now.wall)
+    restarted = future.started(now)
     return _with_members(group, (restarted,)), (TimerStarted(restarted),)
 
 
@@ -180,7 +178,7 @@ def _finalise(group: FutureGroup, outcomes: dict[FutureID, Outcome], now: Now) -
         replace(future, outcome=outcomes[future.id]) for future in group.members if future.id in outcomes
     )
     group = _with_members(group, ended)
-    if not group.has_timeout:
+    if not group.has_timeout:  # what is left has no timer
         rest = tuple(replace(f, outcome=Cancelled(Cause.GROUP, now.wall)) for f in group.scheduled)
         group = _with_members(group, rest)
         ended += rest
@@ -190,8 +188,13 @@ def _finalise(group: FutureGroup, outcomes: dict[FutureID, Outcome], now: Now) -
 
 
 def _with_members(group: FutureGroup, changed: tuple[Future, ...]) -> FutureGroup:
-    by_id = {future.id: future for future in changed}
-    return replace(group, members=tuple(by_id.get(future.id, future) for future in group.members))
+    if not changed:
+        return group
+    members = changed
+    if len(group.members) > 1:
+        by_id = {future.id: future for future in changed}
+        members = tuple(by_id.get(future.id, future) for future in group.members)
+    return FutureGroup(group.id, group.owner, group.name, members, group.sending, group.sending_cause)
 
 
 def _refused(group: FutureGroup, reason: Refusal, outcome: Outcome | None = None) -> Step:

@@ -23,12 +23,14 @@ class LiveGroup:
     """A group as it stands, changes in the writer's queue included.
 
     `waiting` is a list while an event of the group is being made: those on it go on when its outcome is
-    known. `gone` says that the memory was given up: whoever waited must look the group up again.
+    known. `ended`: a member was finalised since the group was last settled. `gone`: the memory was given up,
+    and whoever waited must look the group up again.
     """
 
     group: FutureGroup
     pending: int = 0
     waiting: list[Deferred[None]] | None = None
+    ended: bool = False
     gone: bool = False
 
     async def turn(self) -> None:
@@ -128,6 +130,7 @@ class FutureGroups:
 
     def ended(self, live: LiveGroup, future: Future) -> None:
         """A member is finalised: no state event can end it any more."""
+        live.ended = True
         if future.state_key is None:
             return
         slot = (future.room_id, future.type, future.state_key)
@@ -140,8 +143,9 @@ class FutureGroups:
 
     def settle(self, live: LiveGroup) -> None:
         """What was in the writer's queue is durable: finalised members are left to the store."""
-        if live.pending or live.gone:
+        if not live.ended or live.pending or live.gone:
             return
+        live.ended = False
         group = live.group
         if group.finished:
             self.drop(live)

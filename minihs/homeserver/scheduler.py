@@ -79,7 +79,7 @@ class Scheduler:
             self._idle.append(waiting)
             await waiting
         batch = Batch()
-        if self._steady.note(batch):
+        if self._steady.note(batch, surely=True):
             await self._writer.submit(batch)
 
     def _arm(self) -> None:
@@ -102,7 +102,7 @@ class Scheduler:
         """Start what is due, for as long as a slice lasts."""
         self._timer = None
         batch = Batch()
-        if self._steady.note(batch):
+        if self._steady.note(batch, surely=True):
             self._writer.submit(batch).addErrback(_log_failure)
         passed_ms = self._steady.passed_ms()
         ends_ms = self._clock.monotonic_ms() + SLICE_MS

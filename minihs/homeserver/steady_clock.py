@@ -23,6 +23,9 @@ _TOLERANCE_MS = 20
 
 _SEEN_EVERY_MS = 60_000
 
+_LOOK_EVERY_MS = 1_000
+"""How often the clocks are compared when there is much to do: each heartbeat asks."""
+
 
 class SteadyClock:
     """Starts at the wall clock's time on a server's first start. `load` before use."""
@@ -33,6 +36,7 @@ class SteadyClock:
         self._anchor_ms = 0
         self._anchor_monotonic_ms = 0.0
         self._noted = SteadyRow(0, 0)
+        self._look_again_ms = 0
 
     async def load(self) -> None:
         """Go on where the last process was, as far as the wall clock tells."""
@@ -59,9 +63,15 @@ class SteadyClock:
         """How long until `moment` has passed."""
         return moment - self._anchor_ms - self._elapsed_ms()
 
-    def note(self, batch: Batch) -> bool:
-        """Add to `batch` what the next process must know, if that has changed; whether it has."""
+    def note(self, batch: Batch, *, surely: bool = False) -> bool:
+        """Add to `batch` what the next process must know, if that has changed; whether it has.
+
+        Unless it must be looked at `surely`, this is free when it was looked at a moment ago.
+        """
         seen_ms = self.passed_ms()
+        if seen_ms < self._look_again_ms and not surely:
+            return False
+        self._look_again_ms = seen_ms + _LOOK_EVERY_MS
         # The wall clock's milliseconds are cut off: it may be one further than it says.
         offset_ms = self._clock.wall_ms() + 1 - seen_ms
         noted = self._noted
