@@ -129,14 +129,26 @@ class Request:
         return f"{self.method} {self.target[:300]} {shown!r} ({self.oddity})"
 
 
-def valid_request(endpoint: Endpoint, arguments: Mapping[str, str], example: Mapping[str, Any]) -> Request:
-    """The endpoint as a client would call it, with `arguments` for its path and `example` values by name."""
+def valid_request(
+    endpoint: Endpoint,
+    arguments: Mapping[str, str],
+    example: Mapping[str, Any],
+    whole_body: Mapping[str, Any] | None = None,
+) -> Request:
+    """The endpoint as a client would call it, with `arguments` for its path and `example` values by name.
+
+    `whole_body` is the body where it is more than such values, an event for instance.
+    """
     query = {
-        name: _example(shape, name, example) for name, shape in endpoint.query.items() if "needed" in shape
+        name: _example(shape, name, example)
+        for name, shape in endpoint.query.items()
+        if "needed" in shape or example.get(name) is not None
     }
     body = None
     if endpoint.raw_body:
         body = b"\x89PNG"
+    elif whole_body is not None:
+        body = encode(whole_body)
     elif endpoint.body is not None:
         body = encode(_example(endpoint.body, "", example))
     elif endpoint.method in ("POST", "PUT"):
@@ -144,17 +156,20 @@ def valid_request(endpoint: Endpoint, arguments: Mapping[str, str], example: Map
     return Request(
         method=endpoint.method,
         path=endpoint.filled({name: quote(value, safe="") for name, value in arguments.items()}),
-        query=urlencode(query),
+        query=urlencode(query, doseq=True),
         body=body,
         oddity="none",
     )
 
 
 def hostile_requests(
-    endpoint: Endpoint, arguments: Mapping[str, str], example: Mapping[str, Any]
+    endpoint: Endpoint,
+    arguments: Mapping[str, str],
+    example: Mapping[str, Any],
+    whole_body: Mapping[str, Any] | None = None,
 ) -> Iterator[Request]:
     """Valid requests with one part broken: a path argument, a query value, the body or a value in it."""
-    valid = valid_request(endpoint, arguments, example)
+    valid = valid_request(endpoint, arguments, example, whole_body)
     encoded = {name: quote(value, safe="") for name, value in arguments.items()}
     for name in endpoint.parameters:
         for oddity, segment in BAD_SEGMENTS.items():
@@ -167,9 +182,13 @@ def hostile_requests(
     if endpoint.method in ("POST", "PUT"):
         for oddity, body in BAD_BODIES.items():
             yield replace(valid, body=body, oddity=f"body: {oddity}")
-    if endpoint.body:
-        whole = _example(endpoint.body, "", example)
-        for place, changed in _broken(endpoint.body, whole, ""):
+    shape, whole = endpoint.body, whole_body
+    if whole is not None:
+        shape = _shape_of(whole)
+    elif shape:
+        whole = _example(shape, "", example)
+    if shape:
+        for place, changed in _broken(shape, whole, ""):
             yield replace(valid, body=encode(changed), oddity=f"body {place}")
 
 
@@ -196,6 +215,12 @@ def _example(shape: Shape, name: str, example: Mapping[str, Any]) -> Any:
     if kind == "array":
         return []
     return {"integer": 1, "number": 1, "boolean": True}.get(kind, "text")
+
+
+def _shape_of(value: Any) -> Shape:
+    if isinstance(value, Mapping):
+        return {"type": "object", "properties": {key: _shape_of(inner) for key, inner in value.items()}}
+    return {"type": "array"} if isinstance(value, list) else {}
 
 
 def _broken(shape: Shape, valid: Any, place: str) -> Iterator[tuple[str, Any]]:

@@ -60,7 +60,7 @@ def user_of(identity: dict[str, Any]) -> str:
         if not isinstance(identifier, dict):
             raise MatrixError(400, "M_INVALID_PARAM", "The `identifier` must be an object.")
         kind = identifier.get("type")
-        if kind in {"m.id.thirdparty", "m.id.phone"}:
+        if kind in ("m.id.thirdparty", "m.id.phone"):
             raise Forbidden(_WRONG)
         if kind is None:
             raise MatrixError(400, "M_MISSING_PARAM", "The `identifier` lacks its `type`.")
