@@ -286,7 +286,8 @@ class Story:
         while any(
             client.power_of(self.room_id, self.carol.user_id) != level for client in (self.carol, self.bob)
         ):
-            self.narrator.check(time.monotonic() < ends, "the power levels reach both servers")
+            if time.monotonic() > ends:
+                self.narrator.check(False, "the power levels reach both servers")
             time.sleep(0.01)
         return event_id
 
