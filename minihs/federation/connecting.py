@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from minihs.events.ids import InvalidIdentifier, split_server_name
 from minihs.federation.addresses import ip_literal, is_public
+from minihs.federation.http_exchange import with_bounded_head
 from minihs.platform.clock import Clock
 from minihs.platform.network import Network
 
@@ -44,7 +45,7 @@ class Target:
 
 
 class Connector:
-    """Makes TLS connections to named targets over a `Network`."""
+    """Makes TLS connections to named targets over a `Network`, for HTTP clients."""
 
     def __init__(self, network: Network, clock: Clock, *, allow_private_addresses: bool) -> None:
         self._network = network
@@ -78,7 +79,8 @@ class Connector:
             raise CannotConnect(f"{verify_name} has no address.")
         del addresses[MAX_ADDRESSES:]
         attempts = [self._network.tls_client(address, port, verify_name) for address, port in addresses]
-        return await _Race(self._clock, attempts, factory).winner
+        guarded: Any = await _Race(self._clock, attempts, with_bounded_head(factory)).winner
+        return cast(IProtocol, guarded.wrappedProtocol)
 
     async def _addresses_of(self, host: str) -> Sequence[str]:
         literal = ip_literal(host)

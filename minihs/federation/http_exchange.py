@@ -1,17 +1,24 @@
-"""Bodies of outgoing HTTP requests and their answers, bounded in size. No addresses and no Matrix here."""
+"""Outgoing HTTP: request bodies, and answers that are bounded in size, heads included.
+
+No addresses and no Matrix here.
+"""
 
 from __future__ import annotations
 
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IConsumer
+from twisted.internet.interfaces import IConsumer, IProtocolFactory
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IResponse
 from zope.interface import implementer
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Status line and headers of an answer, with those of `100 Continue` and the like before it."""
 
 
 class BodyTooLarge(Exception):
@@ -55,6 +62,63 @@ def read_body(response: IResponse, max_bytes: int) -> Deferred[bytes]:
     collector = _Collector(max_bytes)
     answer.deliverBody(collector)
     return collector.done
+
+
+def with_bounded_head(factory: IProtocolFactory) -> Any:
+    """`factory`, an HTTP client's, whose connections are cut when the head of an answer grows too large.
+
+    Twisted's client bounds each line of a head but not their number. The protocols that come out have the
+    client's under `wrappedProtocol`.
+    """
+    quiet: Any = factory
+    quiet.noisy = False
+    guarding: Any = cast(Any, WrappingFactory)(factory)
+    guarding.noisy = False
+    guarding.protocol = _HeadGuard
+    return guarding
+
+
+class _HeadGuard(ProtocolWrapper):
+    """Counts what arrives between a request and the end of its answer's head."""
+
+    _in_head = False
+    _head_bytes = 0
+    _start = b""  # of the status line
+    _last = b""  # the last byte, carriage returns left out
+
+    def write(self, data: bytes) -> None:
+        self._expect_head()
+        cast(Any, super()).write(data)
+
+    def writeSequence(self, data: Any) -> None:  # noqa: N802
+        self._expect_head()
+        cast(Any, super()).writeSequence(data)
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        if self._in_head and not self._within_bounds(data):
+            cast(Any, self.transport).abortConnection()
+            return
+        cast(Any, super()).dataReceived(data)
+
+    def _expect_head(self) -> None:
+        if not self._in_head:
+            self._in_head, self._head_bytes, self._start, self._last = True, 0, b"", b""
+
+    def _within_bounds(self, data: bytes) -> bool:
+        rest = data
+        while self._in_head and rest:
+            text = self._last + rest.replace(b"\r", b"")
+            self._start = (self._start + rest[:12])[:12]
+            end = text.find(b"\n\n")
+            if end < 0:
+                self._last = text[-1:]
+                self._head_bytes += len(rest)
+                break
+            self._head_bytes += end + 2
+            # After an interim answer (1xx) comes another head, which shares the bound.
+            self._in_head = self._start[8:10] == b" 1"
+            rest, self._start, self._last = text[end + 2 :], b"", b""
+        return self._head_bytes <= MAX_HEAD_BYTES
 
 
 class _Collector(Protocol):

@@ -103,6 +103,8 @@ def test_a_pooled_connection_that_died_unnoticed_is_replaced_and_the_request_rep
             ),
             "more than 1000 bytes",
         ),
+        (lambda channel, _: channel.transport.write(b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 20_000), "Conn"),
+        (lambda channel, _: channel.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 9_000), "Connection"),
         (lambda channel, _: channel.transport.write(b"SSH-2.0-OpenSSH\r\n\r\n"), "hs2.test: "),
         (lambda channel, _: channel.transport.loseConnection(), "Connection"),
         (reply(b"no JSON"), "not a JSON object"),
@@ -111,7 +113,8 @@ def test_a_pooled_connection_that_died_unnoticed_is_replaced_and_the_request_rep
         (reply(b"{}", "302 Found", "Location: https://elsewhere.test/\r\n"), None),
     ],
     ids=[
-        "silent", "slow body", "large", "endless", "no HTTP", "hang up", "no JSON", "list", "deep",
+        "silent", "slow body", "large", "endless", "endless head",
+        "endless heads", "no HTTP", "hang up", "no JSON", "list", "deep",
         "redirect",
     ],
 )  # fmt: skip
@@ -123,6 +126,20 @@ def test_an_answer_that_cannot_be_used_is_named(answer: Any, reason: str | None)
         return
     with pytest.raises(Unreachable, match=reason):
         world.get(timeout_ms=5_000, max_bytes=1_000)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1_000])
+def test_a_long_answer_may_come_in_pieces_and_after_an_interim_one(size: int) -> None:
+    body = b'{"a":1}' + b"\n\n" * 40_000
+    head = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+    def in_pieces(channel: Any, _: bytes) -> None:
+        for start in range(0, len(head), size):
+            world.clock.call_later(start + 1, channel.transport.write, head[start : start + size])
+        world.clock.call_later(1_000, channel.transport.write, body)
+
+    world = Scripted(in_pieces)
+    assert world.get() == {"a": 1}
 
 
 @pytest.mark.parametrize(
