@@ -7,10 +7,13 @@ random.
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from minihs.events.canonical import NotCanonical
@@ -19,7 +22,7 @@ from minihs.events.signatures import sign_pdu
 from minihs.http.routing import Access
 from tests.support.deferreds import run
 
-from .endpoints import ENDPOINTS, Endpoint
+from .endpoints import ENDPOINTS, Endpoint, Shape
 from .hostile import WRONG_VALUES, Request, encode, hostile_requests, valid_request
 from .scene import VERSION, Stage
 from .suspect import Suspect, is_of_neighbours
@@ -62,6 +65,70 @@ def test_no_input_makes_an_endpoint_fail(suspect: Suspect, stage: Stage, endpoin
         assert first.status == NOT_200.get(str(endpoint), 200), first
     for request in hostile_requests(*parts):
         suspect.ask(request, scene.token)
+    assert stage.bystander_is_heard()
+
+
+FUTURE_PARAMETERS = (
+    "org.matrix.msc4140.delay",
+    "org.matrix.msc4140.parent_delay_id",
+    "future_timeout",
+    "future_group_id",
+    "future_parent_id",
+    "parent_future_id",
+    "delay",
+    "delay_id",
+    "status",
+    "from",
+)
+
+
+def endpoints_beyond_the_specification(suspect: Suspect) -> list[Endpoint]:
+    """Futures in all dialects, also by parameters of ordinary endpoints; other spellings; administration."""
+    query = {name: {"type": "integer"} for name in FUTURE_PARAMETERS}
+    specified = {(row.method, re.sub(r"{\w+}", "{}", row.path)) for row in ENDPOINTS}
+    beyond = [
+        Endpoint(
+            api="client-server",
+            chapter="beyond",
+            method=route.method,
+            path=re.sub(r"{(\w+)}", lambda match: "{" + camel_case(match[1]) + "}", route.path),
+            access=route.access.value,
+            query=query,
+            body=shape_of_struct(route.body),
+        )
+        for route in suspect.client_router.routes
+        if (route.method, re.sub(r"{\w+}", "{}", route.path)) not in specified
+    ]
+    ordinary = [row for row in ENDPOINTS if row.chapter in ("room_send", "room_state")]
+    return [*beyond, *(dataclasses.replace(row, query=query) for row in ordinary)]
+
+
+def camel_case(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)
+
+
+def shape_of_struct(body: Any) -> Shape | None:
+    if not (isinstance(body, type) and issubclass(body, msgspec.Struct)):
+        return None
+    fields = msgspec.structs.fields(body)
+    return {
+        "type": "object",
+        "properties": {field.encode_name: {} for field in fields},
+        "required": [field.encode_name for field in fields if field.required],
+    }
+
+
+def test_no_input_makes_a_path_beyond_the_specification_fail(suspect: Suspect, stage: Stage) -> None:
+    endpoints = endpoints_beyond_the_specification(suspect)
+    assert len(endpoints) > 20
+    for endpoint in endpoints:
+        scene = stage.scene(endpoint)
+        example = {**scene.example, "org.matrix.msc4140.delay": None, "delay_ms": 60_000, "content": {"a": 1}}
+        for request in hostile_requests(endpoint, scene.arguments, example):
+            suspect.ask(request, scene.token)
+    suspect.world.advance(120_000, step_ms=1_000)  # what was scheduled on the way is sent, or refused
+    assert not suspect.failures
     assert stage.bystander_is_heard()
 
 
