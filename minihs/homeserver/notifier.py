@@ -104,6 +104,10 @@ class Notifier:
             for waiter in tuple(self._waiters[user_id]):
                 waiter.finish(False)
 
+    def is_listening(self, user_id: UserID) -> bool:
+        """Whether a request listens for this user now."""
+        return user_id in self._waiters
+
     @property
     def listening(self) -> int:
         """How many requests listen now."""

@@ -6,14 +6,16 @@ concerns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from minihs.events.event import Event
 from minihs.events.ids import RoomID, UserID
 from minihs.store.timeline import MembershipRecord, TimelineStore
 
 MAX_USERS = 10_000
+MAX_EVICTION_ATTEMPTS = 16  # who waits is passed over; then the limit is exceeded rather than searched for
 
 
 @dataclass(slots=True)
@@ -25,16 +27,23 @@ class _UserEntry:
 class UserRooms:
     """The memberships of users, loaded when first asked for."""
 
-    def __init__(self, store: TimelineStore, *, max_users: int = MAX_USERS) -> None:
+    def __init__(
+        self,
+        store: TimelineStore,
+        *,
+        is_listening: Callable[[UserID], bool],
+        max_users: int = MAX_USERS,
+    ) -> None:
         self._store = store
+        self._is_listening = is_listening
         self._max_users = max_users
         self._users: dict[UserID, _UserEntry] = {}
         self._watchers: dict[RoomID, dict[UserID, None]] = {}
         self._generation = 0
 
-    async def load(self, user_id: UserID) -> None:
-        """Make sure that `of` can answer for this user."""
-        entry = self._users.pop(user_id, None)
+    async def load(self, user_id: UserID, *, afresh: bool = False) -> None:
+        """Make sure that `of` can answer for this user; with `afresh`, with what is stored now."""
+        entry = None if afresh else self._users.get(user_id)
         while entry is None:
             generation = self._generation
             records = await self._store.all_memberships(user_id)
@@ -43,9 +52,10 @@ class UserRooms:
                 entry = _UserEntry(rooms, max((record.position for record in records), default=0))
                 for record in records:
                     self._watch(user_id, record)
+        self._users.pop(user_id, None)
         self._users[user_id] = entry
         if len(self._users) > self._max_users:
-            self.invalidate(next(iter(self._users)))
+            self._evict()
 
     def of(self, user_id: UserID) -> Mapping[RoomID, MembershipRecord]:
         """The user's rooms, whatever they are to them; call `load` before. To be read before any await."""
@@ -94,6 +104,14 @@ class UserRooms:
             entry.newest = position
             self._watch(user_id, record)
         return concerned
+
+    def _evict(self) -> None:
+        """Forget the user who synced longest ago; not somebody who waits, and would never be woken."""
+        for user_id in list(islice(self._users, MAX_EVICTION_ATTEMPTS)):
+            if not self._is_listening(user_id):
+                self.invalidate(user_id)
+                return
+            self._users[user_id] = self._users.pop(user_id)
 
     def _watch(self, user_id: UserID, record: MembershipRecord) -> None:
         if record.membership == "join":

@@ -75,10 +75,8 @@ class Sync:
 
     async def _build(self, request: SyncRequest) -> tuple[dict[str, Any], bool]:
         """The reply as of now, and whether there is anything in it."""
-        if request.since is None:
-            # Forgetting a room moves no stream; whoever starts afresh is to see what is stored.
-            self._user_rooms.invalidate(request.user_id)
-        await self._user_rooms.load(request.user_id)
+        # Forgetting a room moves no stream; whoever begins anew is to see what is stored.
+        await self._user_rooms.load(request.user_id, afresh=request.since is None)
         moment = self._moment(request)
         everywhere, by_room = await self._private_data.changes(moment)
         reply: dict[str, Any] = {"next_batch": str(moment.token)}
