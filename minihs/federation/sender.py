@@ -28,12 +28,13 @@ from twisted.python.failure import Failure
 from minihs.events import canonical
 from minihs.events.ids import ServerName
 from minihs.federation.client import RemoteRefusal, Unreachable
+from minihs.federation.cursor_writer import CursorWriter
 from minihs.federation.queue import MAX_EDUS, DestinationQueue, Load, QueuedPdu, Transaction
 from minihs.federation.retries import RetryTable
 from minihs.platform.clock import Clock
 from minihs.platform.entropy import Entropy, token_urlsafe
 from minihs.store.destinations import DestinationRow, DestinationStore
-from minihs.store.writer import Batch, Writer
+from minihs.store.writer import Writer
 
 log = Logger()
 
@@ -102,7 +103,7 @@ class FederationSender:
         self._running: dict[ServerName, Deferred[None] | None] = {}
         self._timers: dict[ServerName, IDelayedCall] = {}
         self._woken: dict[ServerName, None] = {}
-        self._cursors = _CursorWriter(store, writer)
+        self._cursors = CursorWriter(store, writer)
         self.counts = SenderCounts()
 
     # What others call.
@@ -327,52 +328,6 @@ class FederationSender:
             if server_name in self._running or not queue.is_idle() or self._cursors.holds(server_name):
                 break
             del self._queues[server_name]
-
-
-class _CursorWriter:
-    """Stores rows of destinations in the background, one write at a time, the newest row of each server."""
-
-    def __init__(self, store: DestinationStore, writer: Writer) -> None:
-        self._store = store
-        self._writer = writer
-        self._dirty: dict[ServerName, DestinationRow] = {}
-        self._being_written: frozenset[ServerName] = frozenset()
-        self._waiting: list[Deferred[None]] = []
-
-    def holds(self, server_name: ServerName) -> bool:
-        return server_name in self._dirty or server_name in self._being_written
-
-    def save(self, row: DestinationRow) -> None:
-        self._dirty[row.server_name] = row
-        if not self._being_written:
-            self._write()
-
-    async def idle(self) -> None:
-        """Wait until every row is stored."""
-        while self._being_written:
-            waiting: Deferred[None] = Deferred()
-            self._waiting.append(waiting)
-            await waiting
-
-    def _write(self) -> None:
-        rows, self._dirty = self._dirty, {}
-        self._being_written = frozenset(rows)
-        batch = Batch()
-        for _, row in sorted(rows.items()):
-            self._store.put(batch, row)
-        self._writer.submit(batch).addBoth(self._written)
-
-    def _written(self, result: Failure | None) -> None:
-        if isinstance(result, Failure):
-            # The cursor stays behind: what was delivered since is sent once more after a restart.
-            log.failure("cursors were not stored", result)
-        self._being_written = frozenset()
-        if self._dirty:
-            self._write()
-            return
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            waiter.callback(None)
 
 
 def _log_refused_pdus(server_name: ServerName, answer: Mapping[str, Any]) -> None:

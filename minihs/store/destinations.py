@@ -120,18 +120,21 @@ class DestinationStore:
         )
         if first is None or (upto is not None and first > upto):
             return PendingPage((), None)
-        # CROSS JOIN fixes SQLite's plan: walk the log by position, look each set up, stop at the limit.
+        # CROSS JOIN fixes SQLite's plan: walk the log by position, look each set up, read events at the end.
         rows = await self._reader.all(
             """
-            SELECT o.position, e.pdu
+            SELECT p.position, e.pdu
             FROM (
-                SELECT position, destination_set FROM outbound_events
-                WHERE position >= ? AND position <= ? ORDER BY position LIMIT ?
-            ) o
-            CROSS JOIN destination_set_members m
-                ON m.server_name = ? AND m.destination_set = o.destination_set
-            CROSS JOIN events e ON e.position = o.position
-            ORDER BY o.position LIMIT ?
+                SELECT o.position FROM (
+                    SELECT position, destination_set FROM outbound_events
+                    WHERE position >= ? AND position <= ? ORDER BY position LIMIT ?
+                ) o
+                CROSS JOIN destination_set_members m
+                    ON m.server_name = ? AND m.destination_set = o.destination_set
+                ORDER BY o.position LIMIT ?
+            ) p
+            CROSS JOIN events e ON e.position = p.position
+            ORDER BY p.position
             """,
             (first, upto if upto is not None else (1 << 62), SCAN_ROWS, server_name, limit),
         )
