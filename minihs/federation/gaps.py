@@ -6,7 +6,8 @@ Source: Server-Server API, "Backfilling and retrieving missing events" and "Retr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from twisted.logger import Logger
 
@@ -17,6 +18,7 @@ from minihs.federation.client import RemoteRefusal, Unreachable
 from minihs.federation.outliers import MAX_SINGLE_FETCHES, Outliers
 from minihs.federation.receiver import CannotDecide, Receiver, unknown_among
 from minihs.federation.remote_rooms import RemoteRooms
+from minihs.platform.clock import Clock
 from minihs.rooms.dag import topological_order
 from minihs.rooms.state_map import StateMap
 
@@ -25,7 +27,20 @@ log = Logger()
 EVENTS_PER_QUESTION = 50
 MAX_QUESTIONS = 6
 MAX_EVENTS = 250
-MAX_UNKNOWN_PREVS = 5  # a fork with more unknown branches than this is resolved from the first few
+MAX_STATES = 5  # fetched for one event
+GAP_MS = 90_000  # after which no more questions are asked about one event
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """What was fetched to close the gap before an event.
+
+    `earlier` are genuine events, oldest first, that are not judged yet. `told` has the state after events
+    that stay unknown, as the other server tells it.
+    """
+
+    earlier: tuple[Event, ...] = ()
+    told: Mapping[EventID, StateMap] = field(default_factory=dict)
 
 
 class Gaps:
@@ -34,17 +49,44 @@ class Gaps:
     def __init__(
         self,
         *,
+        clock: Clock,
         remote: RemoteRooms,
         admission: Admission,
         outliers: Outliers,
         receiver: Receiver,
     ) -> None:
+        self._clock = clock
         self._remote = remote
         self._admission = admission
         self._outliers = outliers
         self._receiver = receiver
 
-    async def events_before(self, origin: ServerName, event: Event) -> list[Event]:
+    async def bridge(self, origin: ServerName, event: Event) -> Bridge:
+        """Fetch what is needed to judge `event`, as far as it can be had; nothing is judged or placed."""
+        give_up_ms = self._clock.monotonic_ms() + GAP_MS
+        earlier = await self.events_before(origin, event, give_up_ms)
+        told = await self.told_states(origin, [*earlier, event], give_up_ms)
+        return Bridge(tuple(earlier), told)
+
+    async def state_before(self, event: Event, told: Mapping[EventID, StateMap]) -> tuple[StateMap, bool]:
+        """The state before `event`, and whether something in `told` had to be believed for it.
+
+        Raises CannotDecide when a branch is known neither here nor from there.
+        """
+        state = await self._receiver.state_of_prevs(event.room_id, event.prev_events)
+        if state is not None:
+            return state, False
+        forks: list[StateMap] = []
+        for prev_id in event.prev_events:
+            fork = await self._receiver.state_of_prevs(event.room_id, (prev_id,))
+            if fork is None:
+                fork = told.get(prev_id)
+            if fork is None:
+                raise CannotDecide(f"What lies before {event.event_id} could not be fetched.")
+            forks.append(fork)
+        return forks[0] if len(forks) == 1 else await self._receiver.resolve(event.version, forks), True
+
+    async def events_before(self, origin: ServerName, event: Event, give_up_ms: float) -> list[Event]:
         """Genuine events between what we have and `event`, oldest first; [] when there are none to be had.
 
         They may not reach back to what we have: then there is still a gap before the oldest.
@@ -55,7 +97,7 @@ class Gaps:
         edge: list[Event] = [event]
         for _ in range(MAX_QUESTIONS):
             unknown = await self._unknown_prevs(edge, found)
-            if not unknown or len(found) >= MAX_EVENTS:
+            if not unknown or len(found) >= MAX_EVENTS or self._clock.monotonic_ms() > give_up_ms:
                 break
             latest = [at_edge.event_id for at_edge in edge if unknown & set(at_edge.prev_events)]
             try:
@@ -79,25 +121,24 @@ class Gaps:
         found.pop(event.event_id, None)
         return topological_order(self._connected(event, found))
 
-    async def state_before(self, origin: ServerName, event: Event) -> StateMap:
-        """The state before `event`, with branches that we lack as `origin` tells them.
+    async def told_states(
+        self, origin: ServerName, events: Sequence[Event], give_up_ms: float
+    ) -> dict[EventID, StateMap]:
+        """The state after each event that some of `events` follow and that is neither among them nor here.
 
-        For each unknown previous event: the state before it, changed by the event itself; resolved with the
-        state after those that we know. Raises CannotDecide.
+        At most MAX_STATES of them, as each may be the whole state of a room; what cannot be had is left out.
         """
-        forks: list[StateMap] = []
-        unknown: list[EventID] = []
-        for prev_id in event.prev_events:
-            state = await self._receiver.state_of_prevs(event.room_id, (prev_id,))
-            if state is None:
-                unknown.append(prev_id)
-            else:
-                forks.append(state)
-        told = [await self._state_after(origin, event, prev_id) for prev_id in unknown[:MAX_UNKNOWN_PREVS]]
-        forks += told
-        if len(forks) == 1:
-            return forks[0]
-        return await self._receiver.resolve(event.version, forks)
+        here = {event.event_id: event for event in events}
+        told: dict[EventID, StateMap] = {}
+        for event in events:
+            for prev_id in sorted(await self._unknown_prevs((event,), here)):
+                if prev_id in told or len(told) >= MAX_STATES or self._clock.monotonic_ms() > give_up_ms:
+                    continue
+                try:
+                    told[prev_id] = await self._state_after(origin, event, prev_id)
+                except CannotDecide as problem:
+                    log.info("{problem}", problem=problem)
+        return told
 
     async def _state_after(self, origin: ServerName, event: Event, prev_id: EventID) -> StateMap:
         room_id, version = event.room_id, event.version
@@ -134,7 +175,7 @@ class Gaps:
             raise CannotDecide(f"The state before {event.event_id}, as it was told, lacks the create event.")
         return state
 
-    async def _unknown_prevs(self, edge: Sequence[Event], found: dict[EventID, Event]) -> set[EventID]:
+    async def _unknown_prevs(self, edge: Sequence[Event], found: Mapping[EventID, Event]) -> set[EventID]:
         prevs = [prev_id for at_edge in edge for prev_id in at_edge.prev_events if prev_id not in found]
         return set(await unknown_among(self._receiver, prevs, or_outlier=True))
 

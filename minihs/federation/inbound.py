@@ -7,7 +7,7 @@ of things. What becomes of the event is kept by a `Receiver`, the room service. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
@@ -15,23 +15,22 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from minihs.events.event import Event, StateKey
-from minihs.events.ids import EventID, ServerName
-from minihs.federation.gaps import Gaps
+from minihs.events.ids import EventID, RoomID, ServerName
+from minihs.federation.gaps import Bridge, Gaps
 from minihs.federation.outliers import Outliers, refused_ids
-from minihs.federation.receiver import CannotDecide, Receiver
-from minihs.platform.clock import Clock
+from minihs.federation.receiver import CannotDecide, Receiver, unknown_among
+from minihs.platform.lanes import Lanes
 from minihs.rooms.auth import needed_state
 from minihs.rooms.dag import authorising_ids
 from minihs.rooms.outliers import cited_events
 from minihs.rooms.power import CREATE
 from minihs.rooms.receipt import Accept, Reject, SoftFail, check_rights
 from minihs.rooms.state_map import StateMap
-from minihs.store.events import EventRow, Standing
+from minihs.store.events import Standing
 
 log = Logger()
 
-GAP_MS = 90_000
-MAX_STATES_FETCHED = 3  # for one event: each may be the whole state of a room
+MAX_CHAINS_FETCHED = 5  # for one event and those before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,35 +45,40 @@ class Received:
 
 
 class InboundEvents:
-    """Receives events of other servers. The caller keeps those of one room in order."""
+    """Receives events of other servers.
+
+    Events of one room are judged one after another, in the order in which they are ready; what is missing is
+    fetched before, so that a slow server holds up nobody else's events.
+    """
 
     def __init__(
         self,
         *,
-        clock: Clock,
         receiver: Receiver,
         outliers: Outliers,
         gaps: Gaps,
+        lanes: Lanes[RoomID],
     ) -> None:
-        self._clock = clock
         self._receiver = receiver
         self._outliers = outliers
         self._gaps = gaps
+        self._lanes = lanes
 
     async def receive(self, origin: ServerName, event: Event, *, forward: bool = False) -> Received:
         """Judge a genuine event that `origin` sent, and keep it; what is missing is asked of `origin`.
 
         With `forward`, an accepted event is passed on to the other servers in the room. Raises CannotDecide
-        when something that is needed cannot be had; nothing is kept then.
+        when something that is needed cannot be had, and LaneFull when too many events of the room are
+        waiting; nothing is kept then.
         """
         known = await self._known(event.event_id)
         if known is not None:
             return known
-        state_before = await self._receiver.state_of_prevs(event.room_id, event.prev_events)
-        bridged = False
-        if state_before is None:
-            state_before, bridged = await self._close_gap(origin, event)
-        return await self._judge(origin, event, state_before, bridged=bridged, forward=forward)
+        bridge = Bridge()
+        if await unknown_among(self._receiver, event.prev_events, or_outlier=True):
+            bridge = await self._gaps.bridge(origin, event)
+        await self._fetch_cited(origin, (*bridge.earlier, event))
+        return await self._lanes.run(event.room_id, lambda: self._receive(origin, event, bridge, forward))
 
     async def _known(self, event_id: EventID) -> Received | None:
         row = (await self._receiver.rows((event_id,))).get(event_id)
@@ -82,44 +86,34 @@ class InboundEvents:
             return None
         return Received(row.standing, row.refusal, is_new=False)
 
-    async def _close_gap(self, origin: ServerName, event: Event) -> tuple[StateMap, bool]:
-        """Receive what lies before `event`, as far as it can be had, and say what the state before it is.
-
-        The second value is True when a gap was left and bridged by what `origin` says of the state there.
-        """
-        states_left = MAX_STATES_FETCHED
-        # Questions end by themselves; nothing is cancelled half-way, because parts of the work are commits.
-        give_up_ms = self._clock.monotonic_ms() + GAP_MS
-        for earlier in await self._gaps.events_before(origin, event):
-            if await self._known(earlier.event_id) is not None:
-                continue
-            if self._clock.monotonic_ms() > give_up_ms:
-                raise CannotDecide(
-                    "The event cannot be judged: it took too long to fetch what lies before it."
-                )
+    async def _receive(self, origin: ServerName, event: Event, bridge: Bridge, forward: bool) -> Received:
+        for earlier in bridge.earlier:
             try:
-                state = await self._receiver.state_of_prevs(earlier.room_id, earlier.prev_events)
-                bridged = state is None
-                if state is None and states_left:
-                    states_left -= 1
-                    state = await self._gaps.state_before(origin, earlier)
-                if state is not None:
-                    received = await self._judge(origin, earlier, state, bridged=bridged, forward=False)
-                    # Batches of a room are stored in order, so whoever waits for `event` waits for this one.
-                    if received.durable is not None:
-                        received.durable.addErrback(_heard_by_the_last)
+                received = await self._place(origin, earlier, bridge, forward=False)
             except CannotDecide as problem:
                 log.info("{event_id} left out: {problem}", event_id=earlier.event_id, problem=problem)
-        state = await self._receiver.state_of_prevs(event.room_id, event.prev_events)
-        if state is not None:
-            return state, False
-        return await self._gaps.state_before(origin, event), True
+            else:
+                # Batches of a room are stored in order, so whoever waits for `event` waits for this one.
+                if received.durable is not None:
+                    received.durable.addErrback(_heard_by_the_last)
+        return await self._place(origin, event, bridge, forward)
+
+    async def _place(self, origin: ServerName, event: Event, bridge: Bridge, forward: bool) -> Received:
+        known = await self._known(event.event_id)  # it may have come another way while others were fetched
+        if known is not None:
+            return known
+        state_before, bridged = await self._gaps.state_before(event, bridge.told)
+        return await self._judge(origin, event, state_before, bridged=bridged, forward=forward)
 
     async def refusal_as_history(
         self, origin: ServerName, event: Event, state_before: StateMap
     ) -> str | None:
-        """Why checks 4 and 5 refuse a genuine event from before our time; None when they do not."""
-        verdict = await self._verdict(origin, event, state_before, None)
+        """Why checks 4 and 5 refuse a genuine event from before our time; None when they do not.
+
+        Raises CannotDecide as `receive` does.
+        """
+        await self._fetch_cited(origin, (event,))
+        verdict = await self._verdict(event, state_before, None)
         return f"{verdict.rule}: {verdict.reason}" if isinstance(verdict, Reject) else None
 
     async def _judge(
@@ -131,7 +125,7 @@ class InboundEvents:
             # We have missed something, so our view of the room may be old. Resolved with the event's it still
             # keeps out whoever makes gaps on purpose: bans win.
             newest = await self._receiver.resolve(event.version, [newest, state_before])
-        match await self._verdict(origin, event, state_before, newest):
+        match await self._verdict(event, state_before, newest):
             case Accept():
                 standing, refusal = Standing.ACCEPTED, None
             case SoftFail(rule, reason):
@@ -157,9 +151,12 @@ class InboundEvents:
         return Received(standing, refusal, is_new=True, durable=durable)
 
     async def _verdict(
-        self, origin: ServerName, event: Event, state_before: StateMap, newest: StateMap | None
+        self, event: Event, state_before: StateMap, newest: StateMap | None
     ) -> Accept | SoftFail | Reject:
-        cited = await self._cited(origin, event)
+        cited = await self._receiver.rows(authorising_ids(event))
+        for event_id in authorising_ids(event):
+            if event_id not in cited:
+                raise CannotDecide(f"The auth event {event_id} of {event.event_id} could not be had.")
         keys = (
             CREATE,
             *needed_state(event.type, event.sender, event.state_key, event.content, event.version),
@@ -181,18 +178,16 @@ class InboundEvents:
             None if now == before else {key: known[event_id].event for key, event_id in now.items()},
         )
 
-    async def _cited(self, origin: ServerName, event: Event) -> Mapping[EventID, EventRow]:
-        """The events that authorise `event`, fetched where we lack them; CannotDecide if one is missing."""
-        wanted = authorising_ids(event)
-        cited = await self._receiver.rows(wanted)
-        missing = [event_id for event_id in wanted if event_id not in cited]
-        if missing:
-            await self._outliers.ensure_auth_events(origin, event, missing)
-            cited = await self._receiver.rows(wanted)
-            for event_id in wanted:
-                if event_id not in cited:
-                    raise CannotDecide(f"The auth event {event_id} could not be had from {origin}.")
-        return cited
+    async def _fetch_cited(self, origin: ServerName, events: Sequence[Event]) -> None:
+        """Fetch what authorises the events, where neither they nor we have it."""
+        here = {event.event_id for event in events}
+        fetches_left = MAX_CHAINS_FETCHED
+        for event in events:
+            cited = [event_id for event_id in authorising_ids(event) if event_id not in here]
+            missing = await unknown_among(self._receiver, cited)
+            if missing and fetches_left:
+                fetches_left -= 1
+                await self._outliers.ensure_auth_events(origin, event, missing)
 
 
 def _heard_by_the_last(_: Failure) -> None:

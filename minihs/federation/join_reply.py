@@ -45,8 +45,11 @@ async def verify_join_reply(
         raise BadJoinReply("The members were left out of the state, though all of it was asked for.")
     joined = await _as_sent(reply, event, admission)
     admitted = await admission.admit_all([*reply.auth_chain, *reply.state], event.version, event.room_id)
-    judged = await outliers.judge(tuple(admitted.events.values()))
-    allowed = {one.event_id: one for one in judged.allowed}
+    known = await outliers.known(admitted.events)
+    judged = await outliers.judge([one for one in admitted.events.values() if one.event_id not in known])
+    # What we once rejected stays rejected, whatever others made of it.
+    allowed = {event_id: row.event for event_id, row in known.items() if not row.standing.is_rejected}
+    allowed.update((one.event_id, one) for one in judged.allowed)
     state = _state(admitted.ids[len(reply.auth_chain) :], allowed)
     _check_create(event, allowed, state)
     missing = [event_id for event_id in event.auth_events if event_id not in allowed]
@@ -60,7 +63,7 @@ async def verify_join_reply(
     )
     if isinstance(verdict, Reject | SoftFail):
         raise BadJoinReply(f"By the state in the reply our join is not allowed: {verdict.reason}.")
-    return VerifiedJoin(joined, state, judged.allowed)
+    return VerifiedJoin(joined, state, tuple(allowed.values()))
 
 
 async def _as_sent(reply: JoinReply, event: Event, admission: Admission) -> Event:

@@ -46,13 +46,8 @@ class Outliers:
         self._receiver = receiver
         self._workers = workers
 
-    async def ensure_auth_events(
-        self, origin: ServerName, event: Event, missing: Sequence[EventID]
-    ) -> Mapping[EventID, EventRow]:
-        """Fetch the auth events of `event` that we lack, with what authorises them.
-
-        Returns the rows of those that are known afterwards; the others could not be had.
-        """
+    async def ensure_auth_events(self, origin: ServerName, event: Event, missing: Sequence[EventID]) -> None:
+        """Fetch the auth events of `event` that we lack, with what authorises them, as far as possible."""
         room_id, version = event.room_id, event.version
         try:
             chain = await self._remote.event_auth(origin, room_id, event.event_id)
@@ -63,7 +58,6 @@ class Outliers:
         left = await unknown_among(self._receiver, missing)
         if left:
             await self.fetch(origin, room_id, version, left)
-        return await self._receiver.rows(missing)
 
     async def fetch(
         self, origin: ServerName, room_id: RoomID, version: RoomVersion, event_ids: Sequence[EventID]
@@ -116,11 +110,15 @@ class Outliers:
                 room_id=room_id,
                 first=admitted.dropped[0],
             )
-        known = await self._receiver.rows(admitted.events)
+        known = await self.known(admitted.events)
         new = [event for event_id, event in admitted.events.items() if event_id not in known]
         judged = await self.judge(new)
         await self._receiver.store_outliers([*((event, None) for event in judged.allowed), *judged.refused])
         return judged
+
+    async def known(self, event_ids: Iterable[EventID]) -> Mapping[EventID, EventRow]:
+        """Those that were judged before."""
+        return await self._receiver.rows(event_ids)
 
     async def judge(self, new: Sequence[Event]) -> JudgedOutliers:
         """Judge events by their auth events, which are among them or known."""

@@ -12,7 +12,7 @@ import msgspec
 
 from minihs.events.ids import RoomID, UserID
 from minihs.homeserver.errors import InvalidParam, LimitExceeded, NotFound
-from minihs.homeserver.lanes import LaneFull, Lanes
+from minihs.platform.lanes import LaneFull, Lanes
 from minihs.store.account_data import AccountDataStore
 from minihs.store.streams import Stream
 from minihs.store.writer import Batch, Writer

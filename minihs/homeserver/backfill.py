@@ -12,11 +12,12 @@ from minihs.events.event import Event
 from minihs.events.ids import EventID, RoomID, ServerName
 from minihs.federation.admission import Admission
 from minihs.federation.client import RemoteRefusal, Unreachable
-from minihs.federation.gaps import Gaps
+from minihs.federation.gaps import GAP_MS, Gaps
 from minihs.federation.inbound import InboundEvents
 from minihs.federation.receiver import CannotDecide
 from minihs.federation.remote_rooms import RemoteRooms
 from minihs.homeserver.rooms import Rooms
+from minihs.platform.clock import Clock
 from minihs.rooms.dag import topological_order
 from minihs.rooms.state_map import StateMap
 from minihs.store.history import HistoryStore
@@ -36,6 +37,7 @@ class Backfill:
         self,
         *,
         server_name: ServerName,
+        clock: Clock,
         rooms: Rooms,
         history: HistoryStore,
         remote: RemoteRooms,
@@ -44,6 +46,7 @@ class Backfill:
         gaps: Gaps,
     ) -> None:
         self._server_name = server_name
+        self._clock = clock
         self._rooms = rooms
         self._history = history
         self._remote = remote
@@ -106,7 +109,9 @@ class Backfill:
                 state = await self._state_before(event, states)
                 if state is None and fetches_left:
                     fetches_left -= 1
-                    state = await self._gaps.state_before(server, event)
+                    give_up_ms = self._clock.monotonic_ms() + GAP_MS
+                    told = await self._gaps.told_states(server, (event,), give_up_ms)
+                    state, _ = await self._gaps.state_before(event, {**states, **told})
                 if state is None or await self._inbound.refusal_as_history(server, event, state) is not None:
                     continue
             except CannotDecide as problem:

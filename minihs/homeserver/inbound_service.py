@@ -18,7 +18,6 @@ from minihs.homeserver.edus import InboundEDUs, TakeEDU
 from minihs.homeserver.errors import UnknownRoom
 from minihs.homeserver.inbound_rooms import InboundRooms
 from minihs.homeserver.invited import InvitedServer
-from minihs.homeserver.lanes import Lanes
 from minihs.homeserver.receiver import WAITING_IN_ROOM, InboundTransactions
 from minihs.homeserver.remote_membership import RemoteMemberships
 from minihs.homeserver.resident import ResidentServer
@@ -27,6 +26,7 @@ from minihs.homeserver.room_service import RoomService
 from minihs.homeserver.server_acls import ServerACLs
 from minihs.homeserver.serving import RoomServing
 from minihs.platform.clock import Clock
+from minihs.platform.lanes import Lanes
 from minihs.platform.workers import Workers
 from minihs.store.distant_rooms import DistantRoomStore
 from minihs.store.history import HistoryStore
@@ -76,9 +76,8 @@ def make_inbound_federation(
     admission = Admission(keys, workers)
     receiver = InboundRooms(rooms)
     outliers = Outliers(remote=remote, admission=admission, receiver=receiver, workers=workers)
-    gaps = Gaps(remote=remote, admission=admission, outliers=outliers, receiver=receiver)
-    inbound = InboundEvents(clock=clock, receiver=receiver, outliers=outliers, gaps=gaps)
-    lanes: Lanes[RoomID] = Lanes(WAITING_IN_ROOM)
+    gaps = Gaps(clock=clock, remote=remote, admission=admission, outliers=outliers, receiver=receiver)
+    inbound = InboundEvents(receiver=receiver, outliers=outliers, gaps=gaps, lanes=Lanes(WAITING_IN_ROOM))
     serving = RoomServing(rooms=rooms, acls=acls)
     distant_rooms = DistantRooms(
         writer=writer,
@@ -97,7 +96,6 @@ def make_inbound_federation(
         admission=admission,
         outliers=outliers,
         inbound=inbound,
-        lanes=lanes,
     )
 
     async def may_take_part(room_id: RoomID, server_name: ServerName) -> bool:
@@ -116,7 +114,6 @@ def make_inbound_federation(
             acls=acls,
             admission=admission,
             inbound=inbound,
-            lanes=lanes,
             edus=InboundEDUs(typing=typing_edu, receipts=receipts_edu, may_take_part=may_take_part),
             joins_settled=remote_memberships.joins_settled,
         ),
@@ -128,7 +125,6 @@ def make_inbound_federation(
             restricted_joins=restricted_joins,
             admission=admission,
             inbound=inbound,
-            lanes=lanes,
         ),
         invited=InvitedServer(
             signer=signer,
@@ -142,6 +138,7 @@ def make_inbound_federation(
         remote_memberships=remote_memberships,
         backfill=Backfill(
             server_name=signer.server_name,
+            clock=clock,
             rooms=rooms,
             history=HistoryStore(reader),
             remote=remote,

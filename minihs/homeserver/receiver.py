@@ -24,10 +24,10 @@ from minihs.federation.receiver import CannotDecide
 from minihs.homeserver.distant_rooms import DistantRooms
 from minihs.homeserver.edus import InboundEDUs
 from minihs.homeserver.errors import BadContent, LimitExceeded, Unavailable, UnknownRoom
-from minihs.homeserver.lanes import LaneFull, Lanes
 from minihs.homeserver.rooms import Rooms
 from minihs.homeserver.server_acls import ServerACLs
 from minihs.platform.clock import Clock
+from minihs.platform.lanes import LaneFull, Lanes
 from minihs.store.events import Standing
 from minihs.store.inbound import InboundStore, WaitingPDU
 from minihs.store.writer import Batch, BatchFailed, Writer
@@ -70,7 +70,6 @@ class InboundTransactions:
         acls: ServerACLs,
         admission: Admission,
         inbound: InboundEvents,
-        lanes: Lanes[RoomID],
         edus: InboundEDUs,
         joins_settled: Callable[[RoomID], Awaitable[None]],
         reply_within_ms: int = REPLY_WITHIN_MS,
@@ -83,7 +82,6 @@ class InboundTransactions:
         self._acls = acls
         self._admission = admission
         self._inbound = inbound
-        self._lanes = lanes
         self._edus = edus
         self._joins_settled = joins_settled
         self._reply_within_ms = reply_within_ms
@@ -228,7 +226,7 @@ class InboundTransactions:
         """Why the event was not accepted, None if it was (or was soft-failed); never raises for bad input."""
         try:
             genuine = await self._admission.verify(event)
-            received = await self._lanes.run(event.room_id, lambda: self._inbound.receive(origin, genuine))
+            received = await self._inbound.receive(origin, genuine)
         except (Dropped, CannotDecide) as problem:
             log.info(
                 "{event_id} of {origin} not taken: {problem}",

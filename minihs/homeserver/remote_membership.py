@@ -28,9 +28,9 @@ from minihs.federation.remote_rooms import RemoteRooms, Template
 from minihs.homeserver.distant_rooms import DistantRooms, stripped
 from minihs.homeserver.errors import Forbidden, Unavailable, UnknownRoom
 from minihs.homeserver.handshakes import AUTHORISED_VIA, identifying_state
-from minihs.homeserver.lanes import LaneFull, Lanes
 from minihs.homeserver.rooms import EventDraft, Rooms
 from minihs.platform.clock import Clock
+from minihs.platform.lanes import LaneFull, Lanes
 from minihs.store.events import Standing
 from minihs.store.writer import BatchFailed
 
@@ -65,7 +65,6 @@ class RemoteMemberships:
         admission: Admission,
         outliers: Outliers,
         inbound: InboundEvents,
-        lanes: Lanes[RoomID],
     ) -> None:
         self._signer = signer
         self._clock = clock
@@ -75,7 +74,6 @@ class RemoteMemberships:
         self._admission = admission
         self._outliers = outliers
         self._inbound = inbound
-        self._lanes = lanes
         self._joins: Lanes[RoomID] = Lanes(MAX_JOINS_WAITING)
         self._joining: dict[RoomID, list[Deferred[None]]] = {}
 
@@ -161,10 +159,7 @@ class RemoteMemberships:
         signatures = {**event.pdu["signatures"], server: signed.pdu["signatures"][server]}
         event = self._admission.parse({**event.pdu, "signatures": signatures}, event.version, event.room_id)
         try:
-            received = await self._lanes.run(
-                event.room_id,
-                lambda: self._inbound.receive(self._signer.server_name, event, forward=True),
-            )
+            received = await self._inbound.receive(self._signer.server_name, event, forward=True)
             if received.durable is not None:
                 await received.durable
         except (CannotDecide, LaneFull, BatchFailed) as problem:

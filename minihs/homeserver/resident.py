@@ -25,11 +25,11 @@ from minihs.homeserver.handshakes import (
     identifying_state,
     member_event,
 )
-from minihs.homeserver.lanes import LaneFull, Lanes
 from minihs.homeserver.restricted_joins import RestrictedJoins
 from minihs.homeserver.rooms import EventDraft, Rooms
 from minihs.homeserver.server_acls import ServerACLs
 from minihs.homeserver.serving import RoomServing, StateAnswer
+from minihs.platform.lanes import LaneFull
 from minihs.store.events import Standing
 from minihs.store.writer import BatchFailed
 
@@ -69,7 +69,6 @@ class ResidentServer:
         restricted_joins: RestrictedJoins,
         admission: Admission,
         inbound: InboundEvents,
-        lanes: Lanes[RoomID],
     ) -> None:
         self._signer = signer
         self._rooms = rooms
@@ -78,7 +77,6 @@ class ResidentServer:
         self._restricted_joins = restricted_joins
         self._admission = admission
         self._inbound = inbound
-        self._lanes = lanes
 
     async def make(
         self,
@@ -190,9 +188,7 @@ class ResidentServer:
     async def _taken(self, origin: ServerName, event: Event) -> Event:
         """Take the event through the receipt checks and pass it on; Forbidden unless it was accepted."""
         try:
-            received = await self._lanes.run(
-                event.room_id, lambda: self._inbound.receive(origin, event, forward=True)
-            )
+            received = await self._inbound.receive(origin, event, forward=True)
             if received.durable is not None:
                 await received.durable
         except CannotDecide as problem:

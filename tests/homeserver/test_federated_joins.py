@@ -138,14 +138,20 @@ def test_a_transaction_for_a_room_that_is_long_in_joining_is_to_be_repeated() ->
     hs1, hs2 = servers("hs1", "hs2")
     room_id = hs1.create(ALICE)
     message = hs1.send(room_id, ALICE)
-    hs1.wire.peers["hs1"] = lambda *_: Deferred()
-    start(hs2.federation.remote_memberships.join_remote(room_id, BOB, ["hs1"], {"membership": "join"}))  # type: ignore[arg-type, list-item]
+    gate: Deferred[Any] = Deferred()
+    hs1.wire.peers["hs1"] = lambda *_: gate
+    joining = start(
+        hs2.federation.remote_memberships.join_remote(room_id, BOB, ["hs1"], {"membership": "join"})  # type: ignore[arg-type, list-item]
+    )
     body = {"origin": "hs1", "origin_server_ts": 1, "pdus": [message.pdu]}
     sending = start(hs2.answer("PUT", "/_matrix/federation/v1/send/1", {"": "hs1"}, body))
     hs2.clock.advance(15)
     with pytest.raises(RemoteRefusal) as refusal:
         finish(hs2.clock, sending)
     assert refusal.value.status == 503
+    gate.callback({})
+    with pytest.raises(Unavailable):
+        finish(hs2.clock, joining)
 
 
 def test_a_server_that_left_comes_back_with_the_state_of_today() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from twisted.internet.defer import Deferred
 
 from minihs.events.ids import RoomID
-from minihs.federation.client import RemoteRefusal
+from minihs.federation.client import RemoteRefusal, Unreachable
 from minihs.homeserver.receiver import REPLY_WITHIN_MS
 from minihs.store.events import Standing
 from tests.homeserver.test_receiver import ALICE, MALLORY, announced, meeting, standing
@@ -143,12 +146,8 @@ def test_a_long_gap_is_walked_in_steps_and_the_walk_ends() -> None:
     assert standing(server, latest) is Standing.ACCEPTED
 
 
-def slow_transaction(
-    server: FederatedServer, peer: HostilePeer, room_id: RoomID
-) -> tuple[object, object, object]:
+def slow_transaction(server: FederatedServer, peer: HostilePeer, room_id: RoomID) -> tuple[Any, Any, Any]:
     """A message whose history takes long to come; the deferred answer of the transaction, and its release."""
-    from twisted.internet.defer import Deferred
-
     peer.message(MALLORY, "missing")
     latest = peer.message(MALLORY, "latest")
     answered: Deferred[None] = Deferred()
@@ -178,7 +177,7 @@ def test_a_slow_event_does_not_hold_up_the_reply_and_is_judged_later() -> None:
 
 def test_a_slow_event_survives_a_restart() -> None:
     server, peer, room_id = meeting()
-    latest, _, reply = slow_transaction(server, peer, room_id)
+    latest, answered, reply = slow_transaction(server, peer, room_id)
     server.clock.advance(REPLY_WITHIN_MS / 1000)
     finish(server.clock, reply)
     peer.lies.clear()
@@ -186,6 +185,9 @@ def test_a_slow_event_survives_a_restart() -> None:
     server.clock.pump([0] * 20)
     assert standing(server, latest) is Standing.ACCEPTED
     assert server.run(server.database.reader.all("SELECT * FROM inbound_pdus ORDER BY 1")) == []
+    server.wire.down.add("evil")  # what still waits in the server of before the restart ends here
+    answered.errback(Unreachable("gone"))
+    server.clock.pump([0] * 20)
 
 
 def test_a_slow_room_does_not_hold_up_another() -> None:
@@ -193,9 +195,11 @@ def test_a_slow_room_does_not_hold_up_another() -> None:
     other = HostilePeer("hs7", server)
     other_room = server.create(ALICE)
     other.enter(other_room, "@zoe:hs7")
-    slow_transaction(server, peer, room_id)
+    _, answered, reply = slow_transaction(server, peer, room_id)
     quick = other.message("@zoe:hs7")
     assert server.receive("hs7", quick) == {quick.event_id: {}}
+    answered.callback(None)
+    finish(server.clock, reply)
 
 
 def test_a_repeat_while_the_first_is_under_way_gets_its_reply() -> None:
@@ -210,10 +214,36 @@ def test_a_repeat_while_the_first_is_under_way_gets_its_reply() -> None:
 
 def test_a_server_that_does_not_wait_for_replies_is_told_to() -> None:
     server, peer, room_id = meeting()
-    slow_transaction(server, peer, room_id)
+    _, answered, reply = slow_transaction(server, peer, room_id)
     body = {"origin": "evil", "origin_server_ts": 1, "pdus": []}
-    for number in range(4):
+    waiting = [
         start(server.answer("PUT", f"/_matrix/federation/v1/send/{number}", {"": "evil"}, body))
+        for number in range(4)
+    ]
     with pytest.raises(RemoteRefusal) as refusal:
         server.ask("evil", "PUT", "/_matrix/federation/v1/send/5", body=body)
     assert (refusal.value.status, refusal.value.errcode) == (429, "M_LIMIT_EXCEEDED")
+    answered.callback(None)
+    for done in (reply, *waiting):
+        finish(server.clock, done)
+
+
+def test_a_server_that_does_not_answer_holds_up_nobody_elses_events_of_the_room() -> None:
+    server, peer, room_id = meeting()
+    other = HostilePeer("hs7", server)
+    other.enter(room_id, "@zoe:hs7")
+    _, answered, reply = slow_transaction(server, peer, room_id)
+    quick = other.message("@zoe:hs7")
+    assert server.receive("hs7", quick) == {quick.event_id: {}}
+    answered.callback(None)
+    finish(server.clock, reply)
+
+
+def test_an_event_that_comes_another_way_while_its_history_is_fetched_is_kept_once() -> None:
+    server, peer, room_id = meeting()
+    latest, answered, reply = slow_transaction(server, peer, room_id)
+    missing = peer.room.timeline[-2]
+    server.receive("hs7", missing, latest)
+    answered.callback(None)
+    assert finish(server.clock, reply) == {"pdus": {latest.event_id: {}}}
+    assert announced(server)[-2:] == [missing.event_id, latest.event_id]

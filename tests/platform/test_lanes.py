@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from minihs.homeserver.lanes import LaneFull, Lanes
+from minihs.platform.lanes import LaneFull, Lanes
 
 
 class Steps:
