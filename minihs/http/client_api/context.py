@@ -25,6 +25,7 @@ class Context:
                 path="/_matrix/client/v3/rooms/{room_id}/context/{event_id}",
                 access=Access.USER,
                 handler=self.context,
+                limit="read",
             )
         ]
 

@@ -26,6 +26,7 @@ class SingleEvent:
                 path="/_matrix/client/v3/rooms/{room_id}/event/{event_id}",
                 access=Access.USER,
                 handler=self.event,
+                limit="read",
             )
         ]
 

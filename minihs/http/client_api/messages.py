@@ -35,6 +35,7 @@ class Messages:
                 path="/_matrix/client/v3/rooms/{room_id}/messages",
                 access=Access.USER,
                 handler=self.messages,
+                limit="read",
             )
         ]
 

@@ -36,6 +36,7 @@ class ReadMarkersApi:
                 access=Access.USER,
                 handler=self.move,
                 body=MarkersBody,
+                limit="ephemeral",
             )
         ]
 

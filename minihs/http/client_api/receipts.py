@@ -36,6 +36,7 @@ class ReceiptsApi:
                 access=Access.USER,
                 handler=self.read,
                 body=ReceiptBody,
+                limit="ephemeral",
             )
         ]
 

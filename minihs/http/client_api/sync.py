@@ -36,6 +36,7 @@ class SyncApi:
                 path="/_matrix/client/v3/sync",
                 access=Access.USER,
                 handler=self.sync,
+                limit="read",
                 long_poll=True,
             )
         ]

@@ -35,6 +35,7 @@ class TypingApi:
                 access=Access.USER,
                 handler=self.set,
                 body=TypingBody,
+                limit="ephemeral",
             )
         ]
 
