@@ -7,9 +7,9 @@ runs before `start`. Where two parts need each other, the earlier one is given a
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
@@ -100,8 +100,7 @@ class CannotStart(Exception):
     """The server cannot run as it is set up; the message says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Platform:
+class Platform(msgspec.Struct, frozen=True, kw_only=True):
     """The seams to the outside. `commit_worker` has one thread, `workers` may have several; both are inline
     in a virtual world."""
 
@@ -112,8 +111,7 @@ class Platform:
     network: Network
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
+class Addresses(msgspec.Struct, frozen=True):
     """Where a started server listens, as URLs."""
 
     client: str
@@ -121,8 +119,7 @@ class Addresses:
     metrics: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Federation:
+class Federation(msgspec.Struct, frozen=True, kw_only=True):
     """What asks other servers, proves who they are, and sends to them."""
 
     client: FederationClient
@@ -131,8 +128,7 @@ class Federation:
     sender: FederationSender
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """The wired homeserver: what listeners, the laboratory and administrators' commands use."""
 
     config: Config

@@ -7,16 +7,17 @@ Each row is made from the one before, so a row shows what its version changed. A
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from types import MappingProxyType
+
+import msgspec
+from msgspec.structs import replace
 
 
 class UnsupportedRoomVersion(ValueError):
     """A room version that this server does not take part in."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoomVersion:
+class RoomVersion(msgspec.Struct, frozen=True, kw_only=True):
     """How rooms of one version differ from those of others. The value given here is that of version 3."""
 
     id: str

@@ -8,9 +8,9 @@ signatures on received events".
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+import msgspec
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
@@ -41,8 +41,7 @@ class Keys(Protocol):
     ) -> Mapping[EventID, BadSignature | KeysUnavailable | None]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """What is left of many PDUs: the genuine events in the order given, and why others were dropped.
 
     `ids` has an entry for each PDU: its event ID, None for what is no event.

@@ -7,7 +7,6 @@ is the caller's. Answers to "API standards" and "Authentication" in the Server-S
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
@@ -286,8 +285,7 @@ def _as_host(destination: ServerName) -> bytes:
 
 
 @implementer(IAgentEndpointFactory)
-@dataclass(frozen=True, slots=True)
-class _DestinationEndpoints:
+class _DestinationEndpoints(msgspec.Struct, frozen=True):
     discovery: Discovery
     connector: Connector
 
@@ -297,8 +295,7 @@ class _DestinationEndpoints:
 
 
 @implementer(IStreamClientEndpoint)
-@dataclass(frozen=True, slots=True)
-class _DestinationEndpoint:
+class _DestinationEndpoint(msgspec.Struct, frozen=True):
     found_by: _DestinationEndpoints
     destination: ServerName
 

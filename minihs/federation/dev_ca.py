@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from minihs.events.ids import split_server_name
 
@@ -26,8 +27,7 @@ class DevCaUnusable(Exception):
     """The folder's authority cannot be used; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
+class Certificate(msgspec.Struct, frozen=True):
     """The files of one certificate: what `--tls-certificate` and `--tls-private-key` take."""
 
     certificate: Path

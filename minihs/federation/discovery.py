@@ -7,8 +7,9 @@ connections out of a route, and refuses private addresses, is `connecting`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, cast
+
+import msgspec
 
 from minihs.events.ids import InvalidIdentifier, ServerName, split_server_name
 from minihs.federation.addresses import ip_literal
@@ -28,8 +29,7 @@ MAX_SRV_RECORDS = 8
 SRV_TIMEOUT_MS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """Where the requests for one server go, and how they are addressed.
 
     `verify_name` is the DNS name or IP literal that the certificate must be for; a DNS name is sent as SNI.

@@ -7,8 +7,8 @@ Source: Server-Server API, "Backfilling and retrieving missing events" and "Retr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
+import msgspec
 from twisted.logger import Logger
 
 from minihs.events.event import Event
@@ -31,8 +31,7 @@ MAX_STATES = 5  # fetched for one event
 GAP_MS = 90_000  # after which no more questions are asked about one event
 
 
-@dataclass(frozen=True, slots=True)
-class Bridge:
+class Bridge(msgspec.Struct, frozen=True):
     """What was fetched to close the gap before an event.
 
     `earlier` are genuine events, oldest first, that are not judged yet. `told` has the state after events
@@ -40,7 +39,7 @@ class Bridge:
     """
 
     earlier: tuple[Event, ...] = ()
-    told: Mapping[EventID, StateMap] = field(default_factory=dict)
+    told: Mapping[EventID, StateMap] = msgspec.field(default_factory=dict)
 
 
 class Gaps:

@@ -8,8 +8,8 @@ of things. What becomes of the event is kept by a `Receiver`, the room service. 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -33,8 +33,7 @@ log = Logger()
 MAX_CHAINS_FETCHED = 5  # for one event and those before it
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True):
     """What became of an event: its standing, why if it was not accepted, and whether it was news."""
 
     standing: Standing

@@ -7,7 +7,8 @@ and version, and our own join against that state. Source: Server-Server API, "Jo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from minihs.events.event import Event, StateKey
 from minihs.events.ids import EventID
@@ -24,8 +25,7 @@ class BadJoinReply(Exception):
     """The reply cannot be true; the message says what is wrong with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedJoin:
+class VerifiedJoin(msgspec.Struct, frozen=True):
     """A room as it may be entered: our event, the state before it, and all events that these rest on."""
 
     event: Event

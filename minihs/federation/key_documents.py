@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from signedjson.key import decode_verify_key_bytes, encode_verify_key_base64
 from signedjson.types import VerifyKey
 from unpaddedbase64 import decode_base64
@@ -38,8 +38,7 @@ class KeysUnavailable(Exception):
     """The keys that would decide are not known and could not be had; the message says whose."""
 
 
-@dataclass(frozen=True, slots=True)
-class KnownKey:
+class KnownKey(msgspec.Struct, frozen=True):
     """A key of another server, good for what it signed up to `valid_until_ms`; an old one for events only."""
 
     key: VerifyKey

@@ -6,9 +6,10 @@ What a key is good for is `keyring`'s to judge. Answers to "Retrieving server ke
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import quote
+
+import msgspec
 
 from minihs.events import canonical
 from minihs.events.ids import ServerName
@@ -49,8 +50,7 @@ class FetchFailed(Exception):
     """No document could be had; the message says what was tried."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(msgspec.Struct, frozen=True):
     """A document that can be believed, and its keys."""
 
     document: dict[str, Any]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
+
+import msgspec
 
 MAX_PDUS = 50
 MAX_EDUS = 100
@@ -23,16 +24,14 @@ class QueueMisused(Exception):
     """A report that does not fit the queue's state: a bug in the caller."""
 
 
-@dataclass(frozen=True, slots=True)
-class QueuedPdu:
+class QueuedPdu(msgspec.Struct, frozen=True):
     """One event that goes to the destination: its position in the log, and its JSON."""
 
     position: int
     pdu: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(msgspec.Struct, frozen=True):
     """Load the next page: at most `limit` events with positions in (after, upto]; upto None: no bound."""
 
     after: int
@@ -40,8 +39,7 @@ class Load:
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(msgspec.Struct, frozen=True):
     """What is sent in one request. `last_position` is where the cursor stands once it is delivered."""
 
     txn_id: str

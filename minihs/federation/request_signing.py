@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from minihs.events import canonical
 from minihs.events.ids import InvalidIdentifier, ServerName, parse_server_name
@@ -34,8 +35,7 @@ class NotAuthenticated(Exception):
     """The request does not prove which server makes it; the message says what is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class Authorization:
+class Authorization(msgspec.Struct, frozen=True):
     """What an X-Matrix header says; `destination` is None from servers that are older than v1.3."""
 
     origin: ServerName

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from minihs.events.ids import ServerName
 from minihs.platform.clock import Clock
@@ -20,16 +22,14 @@ JITTER = 0.2
 """A pause is up to this part shorter than its interval, so that many do not come back at the same instant."""
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(msgspec.Struct, frozen=True):
     """The first pause after a failure, and the longest; each pause is twice the one before."""
 
     initial_ms: int
     max_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(msgspec.Struct, frozen=True):
     """One server's back-off. `failing_since_ms` is wall time, `retry_at_ms` monotonic."""
 
     failing_since_ms: int
@@ -109,7 +109,10 @@ class RetryTable:
             return
         earliest = pause.last_attempt_ms + min(self._policy.initial_ms, pause.interval_ms)
         if earliest < pause.retry_at_ms:
-            self._put(server_name, replace(pause, retry_at_ms=max(earliest, self._clock.monotonic_ms())))
+            self._put(
+                server_name,
+                replace(pause, retry_at_ms=max(earliest, self._clock.monotonic_ms())),
+            )
 
     def restore(
         self, server_name: ServerName, *, failing_since_ms: int, retry_at_wall_ms: int, interval_ms: int

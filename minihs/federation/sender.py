@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -63,8 +62,7 @@ class TransactionClient(Protocol):
     ) -> dict[str, Any]: ...
 
 
-@dataclass(slots=True)
-class SenderCounts:
+class SenderCounts(msgspec.Struct):
     """What has been done since the start, for metrics."""
 
     transactions: int = 0

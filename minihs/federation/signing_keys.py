@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from nacl.signing import SigningKey as Ed25519Key
 from signedjson.key import encode_signing_key_base64, get_verify_key, read_old_signing_keys, read_signing_keys
 from signedjson.types import SigningKey, VerifyKey
@@ -32,16 +32,14 @@ class SigningKeysUnusable(Exception):
     """A key file cannot be used as it stands; the message says which and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class OldKey:
+class OldKey(msgspec.Struct, frozen=True):
     """A key that is no longer signed with; what it signed up to `expired_ms` stays good."""
 
     key: VerifyKey
     expired_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class SigningKeys:
+class SigningKeys(msgspec.Struct, frozen=True):
     """The keys of one server: `signers` sign (the first alone where one is enough), `old` only verify."""
 
     signers: tuple[Signer, ...]

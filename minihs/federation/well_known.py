@@ -7,7 +7,6 @@ Server-Server API's "Resolving server names".
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urljoin, urlsplit
 
@@ -51,8 +50,7 @@ class NoWellKnown(Exception):
     """The host publishes no usable delegation; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class WellKnown:
+class WellKnown(msgspec.Struct, frozen=True):
     """What a host delegates to (None: nothing, or nothing usable) and until when that is known."""
 
     delegated_name: ServerName | None

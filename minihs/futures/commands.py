@@ -2,54 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from minihs.events.ids import EventID, RoomID, UserID
 from minihs.futures.model import Cause, Future, FutureID, MatrixError
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(msgspec.Struct, frozen=True):
     """Add futures to the group, all or none; their timers start now."""
 
     futures: tuple[Future, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Restart:
+class Restart(msgspec.Struct, frozen=True):
     """Start the timer again with the stored delay."""
 
     future_id: FutureID
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """Send now."""
 
     future_id: FutureID
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(msgspec.Struct, frozen=True):
     """Give up one future."""
 
     future_id: FutureID
 
 
-@dataclass(frozen=True, slots=True)
-class CancelAll:
+class CancelAll(msgspec.Struct, frozen=True):
     """Give up the whole group."""
 
     cause: Cause
 
 
-@dataclass(frozen=True, slots=True)
-class Wake:
+class Wake(msgspec.Struct, frozen=True):
     """The time may have come for some member: it may also be early, late or repeated."""
 
 
-@dataclass(frozen=True, slots=True)
-class StateChanged:
+class StateChanged(msgspec.Struct, frozen=True):
     """A state event was added to a room."""
 
     room_id: RoomID
@@ -58,24 +51,21 @@ class StateChanged:
     sender: UserID
 
 
-@dataclass(frozen=True, slots=True)
-class SendSucceeded:
+class SendSucceeded(msgspec.Struct, frozen=True):
     """The event that `effects.SendEvent` asked for is made and commits together with this outcome."""
 
     future_id: FutureID
     event_id: EventID
 
 
-@dataclass(frozen=True, slots=True)
-class SendFailed:
+class SendFailed(msgspec.Struct, frozen=True):
     """The event was refused, and would have been refused to `/send` with this error."""
 
     future_id: FutureID
     error: MatrixError
 
 
-@dataclass(frozen=True, slots=True)
-class SendPostponed:
+class SendPostponed(msgspec.Struct, frozen=True):
     """The event could not be tried (storage or another server was away): nothing is decided, try later."""
 
     future_id: FutureID

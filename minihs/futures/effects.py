@@ -5,50 +5,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
+
+import msgspec
 
 from minihs.futures.model import Cause, Future, MatrixError, Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True):
     """Keep this new future."""
 
     future: Future
 
 
-@dataclass(frozen=True, slots=True)
-class TimerStarted:
+class TimerStarted(msgspec.Struct, frozen=True):
     """The timer of a kept future runs anew."""
 
     future: Future
 
 
-@dataclass(frozen=True, slots=True)
-class Finalised:
+class Finalised(msgspec.Struct, frozen=True):
     """Keep the outcome that the future now has, and stop its timer."""
 
     future: Future
 
 
-@dataclass(frozen=True, slots=True)
-class SendEvent:
+class SendEvent(msgspec.Struct, frozen=True):
     """Make the event now and come back with `SendSucceeded`, `SendFailed` or `SendPostponed`."""
 
     future: Future
     cause: Cause
 
 
-@dataclass(frozen=True, slots=True)
-class AlreadySo:
+class AlreadySo(msgspec.Struct, frozen=True):
     """The command asks for what has already happened."""
 
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class CallerError:
+class CallerError(msgspec.Struct, frozen=True):
     """The send that a command asked for was refused; the future stays scheduled."""
 
     error: MatrixError
@@ -75,8 +70,7 @@ class Refusal(Enum):
     """A send is reported that is not, or is no longer, wanted: it must not be committed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """The command has no effect."""
 
     reason: Refusal

@@ -6,7 +6,7 @@ decided here and nowhere else. Source: the futures specification, section 1.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from minihs.futures.commands import (
     Cancel,

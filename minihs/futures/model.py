@@ -6,9 +6,10 @@ Nothing here changes anything; see `engine`. Source: the futures specification, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple, NewType
+
+import msgspec
 
 from minihs.events.ids import EventID, RoomID, UserID
 
@@ -52,8 +53,7 @@ class Cause(Enum):
     """Its owner was deactivated."""
 
 
-@dataclass(frozen=True, slots=True)
-class MatrixError:
+class MatrixError(msgspec.Struct, frozen=True):
     """Why an event could not be sent, as `/send` would have told: status, `errcode`, sentence, the rest."""
 
     status: int
@@ -73,8 +73,7 @@ CANCELLED_BY_STATE_UPDATE = MatrixError(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True):
     """It became an event."""
 
     event_id: EventID
@@ -82,16 +81,14 @@ class Sent:
     at_wall_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(msgspec.Struct, frozen=True):
     """It was given up, and nothing went wrong."""
 
     cause: Cause
     at_wall_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """It should have become an event and could not, or a newer state event made it pointless."""
 
     error: MatrixError
@@ -102,8 +99,7 @@ class Failed:
 Outcome = Sent | Cancelled | Failed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Future:
+class Future(msgspec.Struct, frozen=True, kw_only=True):
     """One future, scheduled or finalised.
 
     `timeout_ms` is None for an action future, which only a command sends. The timer last started at
@@ -152,8 +148,7 @@ class Future:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class FutureGroup:
+class FutureGroup(msgspec.Struct, frozen=True):
     """Futures of one user of which at most one is ever sent; they may belong to several rooms.
 
     `members` are in order of their IDs and include those that are finalised and still kept. While an event

@@ -6,7 +6,8 @@ Pure. Source: the futures specification, 1 (cancel rules, promise 10).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from minihs.futures.commands import StateChanged
 from minihs.futures.model import CancelRule, Future
@@ -31,8 +32,7 @@ def never_cancel(future: Future, change: StateChanged) -> bool:  # noqa: ARG001 
     return False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FutureLimits:
+class FutureLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How much is accepted and how long outcomes are kept. None is "no limit".
 
     `max_scheduled` counts every stored future of a user, actions and parts of batches too; 0 forbids

@@ -7,8 +7,9 @@ Source: Client-Server API, "Room event format"; room versions, "Redactions" (`re
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from minihs.events.event import Event
 from minihs.events.ids import EventID, UserID
@@ -27,8 +28,7 @@ STRIPPED_STATE_TYPES = (
 """Source: Client-Server API, "Stripped state"."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """An event at a place in a room's history, for one reader.
 
     `replaces` is the state event whose place it took; `membership` what the reader was to the room at the
@@ -45,8 +45,7 @@ class Entry:
         return self.row.event
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
+class Reader(msgspec.Struct, frozen=True):
     """Whom events are rendered for. `event_fields` are split property paths; None: everything."""
 
     user_id: UserID

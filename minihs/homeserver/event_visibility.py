@@ -8,7 +8,9 @@ once, and remembered. Source: Client-Server API, "Room History Visibility".
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from minihs.events.event import Event, StateKey
 from minihs.events.ids import EventID, RoomID, UserID
@@ -26,8 +28,7 @@ _NOTHING = EventID("")
 OPEN = (HistoryVisibility.WORLD_READABLE, HistoryVisibility.SHARED)
 
 
-@dataclass(frozen=True, slots=True)
-class Viewer:
+class Viewer(msgspec.Struct, frozen=True):
     """A user before one room.
 
     `membership` is the current one and `since` the position of its last change; events up to `joined_until`
@@ -45,8 +46,7 @@ class Viewer:
         return ("m.room.member", self.user_id)
 
 
-@dataclass(frozen=True, slots=True)
-class _Around:
+class _Around(msgspec.Struct, frozen=True):
     """The facts at one state: the history visibility and the user's membership."""
 
     visibility: HistoryVisibility

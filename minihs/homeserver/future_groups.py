@@ -6,8 +6,8 @@ event's batch is open. Nothing is decided here; see `futures.engine`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
+import msgspec
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
 from minihs.events.ids import RoomID
@@ -18,8 +18,7 @@ StateSlot = tuple[RoomID, str, str]
 """A room, an event type and a state key."""
 
 
-@dataclass(slots=True)
-class LiveGroup:
+class LiveGroup(msgspec.Struct):
     """A group as it stands, changes in the writer's queue included.
 
     `waiting` is a list while an event of the group is being made: those on it go on when its outcome is

@@ -7,7 +7,6 @@ Futures specification, 1, promise 10.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -24,8 +23,7 @@ MAX_TIMEOUT_MS = 2**53 - 1
 _measure = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FutureOrder:
+class FutureOrder(msgspec.Struct, frozen=True, kw_only=True):
     """An event to be sent later, as its dialect understood the request.
 
     `timeout_ms` is None for an action future. `tokens` are the purposes for which a token can be asked of
@@ -44,7 +42,7 @@ class FutureOrder:
     tokens: tuple[str, ...] = ()
     sticky_duration_ms: int | None = None
     origin_server_ts: int | None = None
-    request: Mapping[str, Any] = field(default_factory=dict)
+    request: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 def check_order(order: FutureOrder, server_name: ServerName) -> None:

@@ -7,9 +7,9 @@ whoever commanded a send gets the refusal and the future stays. Futures specific
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 from twisted.logger import Logger
 
 from minihs.events.event import Event
@@ -38,8 +38,7 @@ NOT_SENT = MatrixError(500, "M_UNKNOWN", "The event could not be sent.")
 """The outcome when nothing better can be said."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """What an account may do now: `refusal` is what `/send` would raise for it, if anything."""
 
     is_guest: bool = False

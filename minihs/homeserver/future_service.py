@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from minihs.events.ids import ServerName, UserID
 from minihs.futures.policies import CancelPolicy, FutureLimits, by_cancel_rule
@@ -24,8 +25,7 @@ from minihs.store.reader import Reader
 from minihs.store.writer import Writer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FutureService:
+class FutureService(msgspec.Struct, frozen=True, kw_only=True):
     """Futures on command, and the scheduler that `start`s and `stop`s."""
 
     futures: Futures

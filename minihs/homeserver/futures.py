@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from minihs.events.ids import RoomID, ServerName, UserID
 from minihs.futures.commands import Cancel, CancelAll, Command, Restart, Schedule, Send
@@ -49,8 +50,7 @@ Recorder = Callable[[Batch, "Scheduled"], None]
 """Adds rows that are stored with new futures or not at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scheduled:
+class Scheduled(msgspec.Struct, frozen=True):
     """What was scheduled, and the name of its group if it has one."""
 
     futures: tuple[Future, ...]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from minihs.events.ids import RoomID, ServerName, UserID
 from minihs.events.signatures import Signer
@@ -37,8 +38,7 @@ from minihs.store.rooms import RoomStore
 from minihs.store.writer import Writer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InboundFederation:
+class InboundFederation(msgspec.Struct, frozen=True, kw_only=True):
     """What answers other servers, and what asks them about rooms. `transactions` has a `start()`."""
 
     transactions: InboundTransactions

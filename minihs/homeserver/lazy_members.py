@@ -7,7 +7,8 @@ Source: Client-Server API, "Lazy-loading room members".
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from minihs.events.ids import EventID, RoomID, UserID
 from minihs.homeserver.positions import StreamToken
@@ -20,14 +21,13 @@ Device = tuple[UserID, str | None]
 Members = dict[RoomID, dict[UserID, EventID]]
 
 
-@dataclass(slots=True)
-class _Knowledge:
+class _Knowledge(msgspec.Struct):
     """What a device knows when it comes with `token`, and what the reply with `next_token` adds."""
 
     token: StreamToken | None = None
-    held: Members = field(default_factory=dict)
+    held: Members = msgspec.field(default_factory=dict)
     next_token: StreamToken | None = None
-    added: Members = field(default_factory=dict)
+    added: Members = msgspec.field(default_factory=dict)
     count: int = 0
 
 

@@ -5,8 +5,7 @@ Who logs in with them, and how often they may try, is decided elsewhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -23,8 +22,7 @@ class WeakPassword(HomeserverError):
     """Not acceptable as a new password (400 `M_WEAK_PASSWORD`)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PasswordCost:
+class PasswordCost(msgspec.Struct, frozen=True, kw_only=True):
     """What one guess costs. The default is OWASP's recommendation for Argon2id: 19 MiB, two passes."""
 
     passes: int = 2

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from minihs.homeserver.errors import InvalidParam
 
@@ -20,8 +21,7 @@ MAX_TOKEN_LENGTH = 1024
 _PART = re.compile(r"([a-z]{1,8})(-?[0-9]{1,18})")
 
 
-@dataclass(frozen=True, slots=True)
-class StreamToken:
+class StreamToken(msgspec.Struct, frozen=True):
     """A moment, as one position in each stream.
 
     `positions` holds pairs (stream name, position), sorted by name. A stream that a token does not name

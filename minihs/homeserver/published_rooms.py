@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -26,8 +25,7 @@ DEFAULT_PAGE = 100
 MAX_PAGE = 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
+class Search(msgspec.Struct, frozen=True, kw_only=True):
     """Which published rooms are wanted.
 
     `room_types` of None takes every room; a None inside it takes rooms without a type. `limit` of 0 means
@@ -54,8 +52,7 @@ class Search:
         return body
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(msgspec.Struct, frozen=True):
     """A place in the order of the directory, between two rooms. Survives rooms that come and go."""
 
     backwards: bool

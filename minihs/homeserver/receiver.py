@@ -8,9 +8,9 @@ and judged later, so that the sender is not kept waiting. Source: Server-Server 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
@@ -45,12 +45,11 @@ WAITING_IN_ROOM = 200
 PDUResults = dict[str, dict[str, Any]]
 
 
-@dataclass(slots=True)
-class _UnderWay:
+class _UnderWay(msgspec.Struct):
     """A transaction being processed: results so far, PDUs whose verdict is still out."""
 
-    results: PDUResults = field(default_factory=dict)
-    open: dict[EventID, WaitingPDU] = field(default_factory=dict)
+    results: PDUResults = msgspec.field(default_factory=dict)
+    open: dict[EventID, WaitingPDU] = msgspec.field(default_factory=dict)
     unread: int = 0
     """PDUs whose ID is not known yet, because their room is only just being joined."""
     put_aside: bool = False

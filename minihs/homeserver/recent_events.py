@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from minihs.events.event import StateKey
 from minihs.events.ids import EventID, RoomID
@@ -18,14 +19,13 @@ CAPACITY = 4_096
 """Events kept: a burst of a thousand due futures several times over, in about a megabyte."""
 
 
-@dataclass(slots=True)
-class _RoomWindow:
+class _RoomWindow(msgspec.Struct):
     """One room's part of the window; three lists in step with one another, and the changes of state."""
 
-    positions: list[int] = field(default_factory=list)
-    rows: list[TimelineRow] = field(default_factory=list)
-    local: list[bool] = field(default_factory=list)
-    changes: list[StateChangeRow] = field(default_factory=list)
+    positions: list[int] = msgspec.field(default_factory=list)
+    rows: list[TimelineRow] = msgspec.field(default_factory=list)
+    local: list[bool] = msgspec.field(default_factory=list)
+    changes: list[StateChangeRow] = msgspec.field(default_factory=list)
 
 
 class RecentEvents:

@@ -8,8 +8,9 @@ and "Querying for information".
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from minihs.events.ids import RoomAlias, RoomID, ServerName, UserID
 
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from minihs.homeserver.room_drafts import EventDraft
 
 
-@dataclass(frozen=True, slots=True)
-class AliasTarget:
+class AliasTarget(msgspec.Struct, frozen=True):
     """What an alias stands for: a room and servers, in order of preference, that know it."""
 
     room_id: RoomID

@@ -8,8 +8,9 @@ room", "Leaving Rooms (Rejecting Invites)".
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 from minihs.events.event import Event
 from minihs.events.ids import EventID, RoomID, ServerName, UserID, server_name_of
@@ -36,16 +37,14 @@ from minihs.store.writer import BatchFailed
 Handshake = Literal["join", "leave", "knock"]
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(msgspec.Struct, frozen=True):
     """An unsigned member event and the version of its room."""
 
     event: dict[str, Any]
     version: RoomVersion
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(msgspec.Struct, frozen=True):
     """A join that is in the room: the event as it went to the others, and the state before it."""
 
     event: Event

@@ -8,9 +8,9 @@ then the federation queues are woken.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -33,8 +33,7 @@ Also = Callable[[Batch, Event], None]
 """Adds rows that are stored together with an event or not at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class CommittedEvent:
+class CommittedEvent(msgspec.Struct, frozen=True):
     """An accepted event that is durable, and how it changed the room's current state."""
 
     row: EventRow
@@ -63,8 +62,7 @@ class RoomObserver(Protocol):
         """The batch of an event that was queued has failed; nothing of it is stored."""
 
 
-@dataclass(slots=True)
-class Pending:
+class Pending(msgspec.Struct):
     """Events of one room that become durable together.
 
     `done` fires when they are. `durable_*` is what readers of the room are shown from then on.
@@ -72,14 +70,14 @@ class Pending:
 
     room: RoomMemory
     local: bool
-    batch: Batch = field(default_factory=Batch)
-    rows: list[EventRow] = field(default_factory=list)
-    changes: list[tuple[StateChange, ...]] = field(default_factory=list)
-    groups: list[StateGroup] = field(default_factory=list)
-    servers: set[ServerName] = field(default_factory=set)
-    redacted: list[EventID] = field(default_factory=list)
+    batch: Batch = msgspec.field(default_factory=Batch)
+    rows: list[EventRow] = msgspec.field(default_factory=list)
+    changes: list[tuple[StateChange, ...]] = msgspec.field(default_factory=list)
+    groups: list[StateGroup] = msgspec.field(default_factory=list)
+    servers: set[ServerName] = msgspec.field(default_factory=set)
+    redacted: list[EventID] = msgspec.field(default_factory=list)
     announced: bool = True
-    done: Deferred[None] = field(default_factory=Deferred)
+    done: Deferred[None] = msgspec.field(default_factory=Deferred)
 
 
 class RoomCommits:

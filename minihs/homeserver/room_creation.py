@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from twisted.logger import Logger
 
 from minihs.events.event import Event
@@ -53,8 +53,7 @@ _CREATOR_LEVEL = 100
 _TOMBSTONE_LEVEL_WITH_CREATORS = 150
 
 
-@dataclass(frozen=True, slots=True)
-class InitialState:
+class InitialState(msgspec.Struct, frozen=True):
     """One state event that a new room gets."""
 
     type: str
@@ -62,8 +61,7 @@ class InitialState:
     state_key: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
+class Preset(msgspec.Struct, frozen=True):
     """What a preset means. `trusted` invitees get the same power as the creator."""
 
     join_rule: str
@@ -87,8 +85,7 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewRoom:
+class NewRoom(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody wants of a new room; the fields are those of the request."""
 
     version: RoomVersion
@@ -98,9 +95,9 @@ class NewRoom:
     name: str | None = None
     topic: str | None = None
     invite: Sequence[UserID] = ()
-    creation_content: Mapping[str, Any] = field(default_factory=dict)
+    creation_content: Mapping[str, Any] = msgspec.field(default_factory=dict)
     initial_state: Sequence[InitialState] = ()
-    power_levels: Mapping[str, Any] = field(default_factory=dict)
+    power_levels: Mapping[str, Any] = msgspec.field(default_factory=dict)
     is_direct: bool = False
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from minihs.events.event import StateKey
 from minihs.events.ids import EventID, RoomID, ServerName, UserID
@@ -16,8 +17,7 @@ from minihs.rooms.power import CREATE
 __all__ = ["CREATE", "EventDraft", "needed_keys", "own_room_id"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventDraft:
+class EventDraft(msgspec.Struct, frozen=True, kw_only=True):
     """An event to be built, authorised and signed by `Rooms`.
 
     `device_id` and `txn_id` name the request it came with, `delay_id` the future it was: its sender sees them

@@ -7,7 +7,9 @@ reaches, else from the store, in chunks whose number is bounded.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from minihs.events.event import Event
 from minihs.events.ids import EventID, RoomID
@@ -24,8 +26,7 @@ MAX_SCANNED = 4_096
 Wanted = Callable[[Event], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(msgspec.Struct, frozen=True):
     """Events in the order in which they were asked for.
 
     `more` says that there may be further events in that direction; `reached` is then the position up to

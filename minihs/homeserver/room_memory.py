@@ -7,8 +7,8 @@ It runs ahead of the disk: `group` and `extremities` include events that are sti
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
+import msgspec
 from twisted.internet.defer import DeferredLock
 
 from minihs.events.event import Event
@@ -24,8 +24,7 @@ from minihs.store.state import StateGroup, StateStore
 CACHED_AUTH_EVENTS = 2_000
 
 
-@dataclass(slots=True, kw_only=True)
-class RoomMemory:
+class RoomMemory(msgspec.Struct, kw_only=True):
     """The moving parts of a room.
 
     `lock` is held while an event from elsewhere is placed, which may need a state resolution; events of our
@@ -39,10 +38,12 @@ class RoomMemory:
     depth: int
     durable: StateMap
     durable_extremities: tuple[EventID, ...]
-    joined: set[UserID] = field(default_factory=set)
-    servers: dict[ServerName, int] = field(default_factory=dict)
-    auth_events: LruCache[EventID, Event] = field(default_factory=lambda: LruCache(CACHED_AUTH_EVENTS))
-    lock: DeferredLock = field(default_factory=DeferredLock)
+    joined: set[UserID] = msgspec.field(default_factory=set)
+    servers: dict[ServerName, int] = msgspec.field(default_factory=dict)
+    auth_events: LruCache[EventID, Event] = msgspec.field(
+        default_factory=lambda: LruCache(CACHED_AUTH_EVENTS)
+    )
+    lock: DeferredLock = msgspec.field(default_factory=DeferredLock)
     under_way: int = 0
     stale: bool = False
     """This is no longer the room: a write failed or it was entered anew. Ask `RoomMemories` again."""
@@ -97,8 +98,7 @@ class RoomMemory:
         self.set_members(sorted(checkpoint.joined))
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(msgspec.Struct, frozen=True):
     """A room before several events were built in one go."""
 
     group: StateGroup

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from minihs.events.ids import ServerName
 from minihs.events.signatures import Signer
@@ -25,8 +26,7 @@ from minihs.store.writer import Writer
 ROOMS_IN_MEMORY = 1_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoomService:
+class RoomService(msgspec.Struct, frozen=True, kw_only=True):
     """The room service and what others read beside it."""
 
     rooms: Rooms

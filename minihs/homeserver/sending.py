@@ -6,7 +6,7 @@ due. Source: Client-Server API, "Sending events to a room" and "Redactions".
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from minihs.events.event import Event
 from minihs.events.ids import EventID, InvalidIdentifier, RoomID, UserID, parse_event_id, parse_user_id

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from minihs.events.event import Event
 from minihs.events.ids import EventID, RoomID, ServerName, UserID, server_name_of
@@ -27,8 +28,7 @@ MAX_MISSING_EVENTS = 100
 MAX_STARTS = 50  # event IDs that one question may name
 
 
-@dataclass(frozen=True, slots=True)
-class StateAnswer:
+class StateAnswer(msgspec.Struct, frozen=True):
     """The state before an event and the auth chains of the events in it."""
 
     state: tuple[Event, ...]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+import msgspec
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -39,8 +39,7 @@ class UnknownToken(HomeserverError):
         self.soft_logout = soft_logout
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Requester:
+class Requester(msgspec.Struct, frozen=True, kw_only=True):
     """The account and the device that a request comes from."""
 
     user_id: UserID
@@ -51,8 +50,7 @@ class Requester:
     is_suspended: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(msgspec.Struct, frozen=True):
     """What a login gives to the client."""
 
     user_id: UserID

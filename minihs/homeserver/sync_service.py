@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from minihs.events.ids import RoomID, UserID
 from minihs.homeserver.event_format import EventFormat
@@ -36,8 +37,7 @@ from minihs.store.timeline import TimelineStore
 from minihs.store.writer import Writer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncService:
+class SyncService(msgspec.Struct, frozen=True, kw_only=True):
     """What the endpoints and the other parts of the server use.
 
     `feed` observes the rooms, and hears of memberships that are written otherwise; `notifier` wakes users

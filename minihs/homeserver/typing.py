@@ -6,8 +6,9 @@ Source: Client-Server API, "Typing Notifications"; Server-Server API, "Typing No
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import msgspec
 
 from minihs.events.ids import (
     InvalidIdentifier,
@@ -40,11 +41,12 @@ PublishEdu = Callable[[RoomID, Mapping[str, Any]], None]
 """Hands an EDU to the queues of the other servers in the room."""
 
 
-@dataclass(slots=True)
-class _Room:
+class _Room(msgspec.Struct):
     position: int = 0
-    users: dict[UserID, Any] = field(default_factory=dict)  # user → the timer that ends it
-    announced: dict[UserID, float] = field(default_factory=dict)  # local user → when the last EDU left
+    users: dict[UserID, Any] = msgspec.field(default_factory=dict)  # user → the timer that ends it
+    announced: dict[UserID, float] = msgspec.field(
+        default_factory=dict
+    )  # local user → when the last EDU left
 
 
 class Typing:

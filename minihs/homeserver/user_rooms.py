@@ -7,8 +7,9 @@ concerns.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
+
+import msgspec
 
 from minihs.events.event import Event
 from minihs.events.ids import RoomID, UserID
@@ -18,8 +19,7 @@ MAX_USERS = 10_000
 MAX_EVICTION_ATTEMPTS = 16  # who waits is passed over; then the limit is exceeded rather than searched for
 
 
-@dataclass(slots=True)
-class _UserEntry:
+class _UserEntry(msgspec.Struct):
     rooms: dict[RoomID, MembershipRecord]
     newest: int  # position of the last change of any of them
 

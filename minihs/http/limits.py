@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+
+import msgspec
 
 from minihs.homeserver.errors import LimitExceeded
 from minihs.platform.clock import Clock
@@ -17,8 +18,7 @@ MAX_KEYS_PER_BUCKET = 20_000
 """How many users or addresses one bucket remembers; at some 150 bytes each, 3 MB in the worst case."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(msgspec.Struct, frozen=True):
     """A token bucket: `burst` requests at once, then `per_second` for ever."""
 
     per_second: float

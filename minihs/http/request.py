@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -42,13 +41,12 @@ _TYPE_NAMES = {
 }
 
 
-@dataclass(slots=True)
-class Reply:
+class Reply(msgspec.Struct):
     """A response: `body` is JSON unless it is bytes, whose `Content-Type` the headers then say."""
 
     status: int = 200
-    body: Any = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Any = msgspec.field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class Query:
@@ -126,8 +124,7 @@ class Query:
         return text
 
 
-@dataclass(slots=True, kw_only=True)
-class ApiRequest:
+class ApiRequest(msgspec.Struct, kw_only=True):
     """A request that has passed its route's checks."""
 
     method: str

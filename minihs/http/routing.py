@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
+
+import msgspec
 
 if TYPE_CHECKING:
     from minihs.http.request import ApiRequest, Reply
@@ -40,8 +41,7 @@ class Access(Enum):
 Handler = Callable[["ApiRequest"], Awaitable["Reply | dict[str, Any]"]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One method on one path, and everything that is checked before its handler runs."""
 
     method: str
@@ -81,38 +81,33 @@ def paths(*spellings: str) -> tuple[str, ...]:
     return tuple(expanded)
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(msgspec.Struct, frozen=True):
     """The route to run, with the decoded arguments of its path."""
 
     route: Route
     args: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class NotFound:
+class NotFound(msgspec.Struct, frozen=True):
     """No route has this path."""
 
 
-@dataclass(frozen=True, slots=True)
-class MethodNotAllowed:
+class MethodNotAllowed(msgspec.Struct, frozen=True):
     """The path exists, not with this method; `allowed` is sorted."""
 
     allowed: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class BadPath:
+class BadPath(msgspec.Struct, frozen=True):
     """A path argument is no percent-encoded UTF-8."""
 
     reason: str
 
 
-@dataclass(slots=True)
-class _Node:
-    literals: dict[bytes, _Node] = field(default_factory=dict)
+class _Node(msgspec.Struct):
+    literals: dict[bytes, _Node] = msgspec.field(default_factory=dict)
     parameter: _Node | None = None
-    methods: dict[bytes, tuple[Route, tuple[str, ...]]] = field(default_factory=dict)
+    methods: dict[bytes, tuple[Route, tuple[str, ...]]] = msgspec.field(default_factory=dict)
 
 
 _NOT_FOUND = NotFound()

@@ -6,7 +6,6 @@ Source: client-server API, "API Standards" and "Web Browser Clients".
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 from wsgiref.handlers import format_date_time
 
@@ -45,8 +44,7 @@ SERVER_PATHS = (b"/_matrix/federation/", b"/_matrix/key/")
 """Called by servers, never by browsers: no CORS."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """What an observer is told of a request: no path, no address, no token."""
 
     route: str

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import msgspec
 from twisted.internet.defer import Deferred
 
 Key = TypeVar("Key")
@@ -17,10 +17,9 @@ class LaneFull(Exception):
     """Too much is waiting under this key already."""
 
 
-@dataclass(slots=True)
-class _Waiting:
+class _Waiting(msgspec.Struct):
     work: Callable[[], Awaitable[Any]]
-    done: Deferred[Any] = field(default_factory=Deferred)
+    done: Deferred[Any] = msgspec.field(default_factory=Deferred)
 
 
 class Lanes(Generic[Key]):

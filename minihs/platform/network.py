@@ -7,15 +7,14 @@ in-memory network. Federation and HTTP code see only these protocols.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamClientEndpoint
 
 
-@dataclass(frozen=True, slots=True)
-class SrvRecord:
+class SrvRecord(msgspec.Struct, frozen=True):
     """One answer to an SRV query."""
 
     priority: int

@@ -7,7 +7,8 @@ on receipt of a PDU"); the state around it is not known. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
+
+import msgspec
 
 from minihs.events.event import Event
 from minihs.events.ids import EventID
@@ -15,8 +16,7 @@ from minihs.rooms.dag import authorising_ids, topological_order
 from minihs.rooms.receipt import CitedEvents, Reject, check_citations
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedOutliers:
+class JudgedOutliers(msgspec.Struct, frozen=True):
     """`allowed` and `refused` (with the reason) in topological order; `undecided` lack an auth event."""
 
     allowed: tuple[Event, ...]

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from minihs.events.event import Event, InvalidEvent, StateKey, parse_event
 from minihs.events.hashes import content_hash_matches
@@ -22,44 +23,38 @@ from minihs.rooms.dag import MissingEvents
 from minihs.rooms.power import CREATE
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(msgspec.Struct, frozen=True):
     """Not kept at all, as if it had never come."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
+class Reject(msgspec.Struct, frozen=True):
     """Kept as rejected: not state, not shown, not built upon, yet known to later events that refer to it."""
 
     rule: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class SoftFail:
+class SoftFail(msgspec.Struct, frozen=True):
     """Part of the graph and of its own state, but not shown to clients and not built upon."""
 
     rule: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Accept:
+class Accept(msgspec.Struct, frozen=True):
     """An event of the room like any other."""
 
 
-@dataclass(frozen=True, slots=True)
-class Genuine:
+class Genuine(msgspec.Struct, frozen=True):
     """Passed checks 1 to 3. `event` is the one to go on with; `redacted` says that its hash did not match."""
 
     event: Event
     redacted: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CitedEvents:
+class CitedEvents(msgspec.Struct, frozen=True, kw_only=True):
     """What an event's `auth_events` name, as far as it is known, and which of that was rejected.
 
     `create` is the create event that a room ID of version 12 implies; None in older rooms, where it is

@@ -9,16 +9,16 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from minihs.events.ids import InvalidIdentifier, ServerName, split_server_name
 
 _MATCHES_NOTHING = re.compile(r"(?!)")
 
 
-@dataclass(frozen=True, slots=True)
-class ServerACL:
+class ServerACL(msgspec.Struct, frozen=True):
     """One room's list, compiled; `ServerACL.of` makes it from the event's content."""
 
     allow_ip_literals: bool

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from minihs.events.ids import DeviceID, UserID
 from minihs.store.reader import Reader
 from minihs.store.writer import Batch
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRow:
+class TokenRow(msgspec.Struct, frozen=True):
     """Whom a token belongs to, with the account's standing."""
 
     user_id: UserID

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from minihs.events.ids import RoomID, UserID
 from minihs.store.reader import Reader
 from minihs.store.writer import Batch
 
 
-@dataclass(frozen=True, slots=True)
-class AccountDataRow:
+class AccountDataRow(msgspec.Struct, frozen=True):
     """One entry. `room_id` is None for what belongs to no room; `content` is a JSON object."""
 
     room_id: RoomID | None

@@ -10,10 +10,11 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+
+import msgspec
 
 from minihs.store.reader import Reader
 
@@ -25,8 +26,7 @@ class DatabaseUnusable(Exception):
     """The database cannot be used as it stands; the message says why and what to do. Nothing was changed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Database:
+class Database(msgspec.Struct, frozen=True, kw_only=True):
     """An open, migrated database."""
 
     writing: sqlite3.Connection

@@ -7,7 +7,8 @@ to do with a page, and when, is for `federation.sender` to know.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from minihs.events.ids import ServerName
 from minihs.store.reader import Reader
@@ -17,8 +18,7 @@ SCAN_ROWS = 2_000
 """How many outbound rows one page looks at before it gives the reactor back, whoever they are for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DestinationRow:
+class DestinationRow(msgspec.Struct, frozen=True, kw_only=True):
     """The cursor and the back-off of one server; times are wall clock milliseconds."""
 
     server_name: ServerName
@@ -29,16 +29,14 @@ class DestinationRow:
     retry_interval_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PendingEvent:
+class PendingEvent(msgspec.Struct, frozen=True):
     """One event that a destination has not got yet; `pdu` is its JSON."""
 
     position: int
     pdu: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class PendingPage:
+class PendingPage(msgspec.Struct, frozen=True):
     """Some of a destination's pending events, in order.
 
     `upto` is the position up to which nothing else is pending; None when nothing is pending at all.

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from minihs.events.ids import DeviceID, UserID
 from minihs.store.reader import Reader
 from minihs.store.writer import Batch
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceRow:
+class DeviceRow(msgspec.Struct, frozen=True):
     """One device."""
 
     user_id: UserID

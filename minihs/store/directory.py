@@ -6,15 +6,15 @@ Source: Client-Server API, "Room aliases" and "Published room directory".
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from minihs.events.ids import RoomAlias, RoomID, UserID
 from minihs.store.reader import Reader
 from minihs.store.writer import Batch
 
 
-@dataclass(frozen=True, slots=True)
-class AliasRow:
+class AliasRow(msgspec.Struct, frozen=True):
     """An alias of this server and the room it stands for."""
 
     alias: RoomAlias
@@ -22,8 +22,7 @@ class AliasRow:
     creator: UserID
 
 
-@dataclass(frozen=True, slots=True)
-class PublishedRoom:
+class PublishedRoom(msgspec.Struct, frozen=True):
     """A room in the directory and the number of its joined members, local and remote."""
 
     room_id: RoomID

@@ -6,7 +6,6 @@ Reads by place (time lines, depth) are in `timeline`; state is in `state`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 
 import msgspec
@@ -42,8 +41,7 @@ class Standing(IntEnum):
         return self in (Standing.REJECTED, Standing.REJECTED_OUTLIER)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventRow:
+class EventRow(msgspec.Struct, frozen=True, kw_only=True):
     """An event as others may see it (a redacted one in its redacted form), and what we know of it.
 
     `position` is the place in the event stream: positive as it came, negative for history and outliers.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -36,19 +35,17 @@ COLUMNS = """
 _SENT, _CANCELLED, _FAILED = 1, 2, 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Payload:
+class Payload(msgspec.Struct, frozen=True, kw_only=True):
     """What a future carries to the event it becomes (`content`, a sticky duration, a timestamp that an
     application service chose) and what its dialect needs to show it again (`request`)."""
 
     content: dict[str, Any]
     sticky_duration_ms: int | None = None
     origin_server_ts: int | None = None
-    request: Mapping[str, Any] = field(default_factory=dict)
+    request: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class FutureRow:
+class FutureRow(msgspec.Struct, frozen=True):
     """A future with the group it belongs to."""
 
     future: Future
@@ -56,8 +53,7 @@ class FutureRow:
     group_name: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredFuture:
+class StoredFuture(msgspec.Struct, frozen=True):
     """A future with everything it carries."""
 
     future: Future
@@ -66,16 +62,14 @@ class StoredFuture:
     payload: Payload
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRow:
+class TokenRow(msgspec.Struct, frozen=True):
     """What a token does, and to which future."""
 
     row: FutureRow
     purpose: str
 
 
-@dataclass(frozen=True, slots=True)
-class SteadyRow:
+class SteadyRow(msgspec.Struct, frozen=True):
     """What carries the steady clock over a restart: wall minus steady time, and steady time that passed."""
 
     offset_ms: int

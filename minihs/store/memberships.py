@@ -7,15 +7,15 @@ The rows themselves are written together with the events they come from. Source:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from minihs.events.ids import EventID, RoomID, UserID
 from minihs.store.reader import Reader, Row
 from minihs.store.writer import Batch
 
 
-@dataclass(frozen=True, slots=True)
-class MembershipRow:
+class MembershipRow(msgspec.Struct, frozen=True):
     """One user's current membership of one room."""
 
     user_id: UserID

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import msgspec
 
@@ -14,8 +13,7 @@ from minihs.store.writer import Batch
 UNTHREADED = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceiptRow:
+class ReceiptRow(msgspec.Struct, frozen=True, kw_only=True):
     """A user has read up to an event; `event_position` is None while the event is not here."""
 
     room_id: RoomID

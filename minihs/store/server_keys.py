@@ -6,15 +6,15 @@ Whether a key may be used for something is for `federation.keyring` to judge.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from minihs.events.ids import ServerName
 from minihs.store.reader import Reader
 from minihs.store.writer import Batch
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerKeyRow:
+class ServerKeyRow(msgspec.Struct, frozen=True, kw_only=True):
     """One key; times are wall clock milliseconds."""
 
     server_name: ServerName
@@ -25,8 +25,7 @@ class ServerKeyRow:
     fetched_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyDocumentRow:
+class KeyDocumentRow(msgspec.Struct, frozen=True, kw_only=True):
     """The last good `/_matrix/key/v2/server` answer of one server, as JSON."""
 
     server_name: ServerName

@@ -7,7 +7,6 @@ their structure.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -26,8 +25,7 @@ StateChange = tuple[StateKey, EventID | None]
 """What a key is set to; None: it is no longer set."""
 
 
-@dataclass(frozen=True, slots=True)
-class StateGroup:
+class StateGroup(msgspec.Struct, frozen=True):
     """A stored state: its number, how many deltas lie between it and a snapshot, and the state itself."""
 
     number: int

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from minihs.events.event import StateKey
 from minihs.events.ids import EventID, RoomID, UserID
@@ -16,8 +17,7 @@ from minihs.store.reader import Reader, Row
 FIRST_LIVE_POSITION = 1  # negative positions are history that was fetched later
 
 
-@dataclass(frozen=True, slots=True)
-class TimelineRow:
+class TimelineRow(msgspec.Struct, frozen=True):
     """An event's place, and the state event (if any) that it replaced in the room's current state."""
 
     position: int
@@ -25,8 +25,7 @@ class TimelineRow:
     replaces: EventID | None
 
 
-@dataclass(frozen=True, slots=True)
-class StateChangeRow:
+class StateChangeRow(msgspec.Struct, frozen=True):
     """One key of a room's current state that changed with the event at `position`."""
 
     position: int
@@ -35,8 +34,7 @@ class StateChangeRow:
     old: EventID | None
 
 
-@dataclass(frozen=True, slots=True)
-class MembershipRecord:
+class MembershipRecord(msgspec.Struct, frozen=True):
     """What a user is to a room now; `invite_state` is the JSON list that came with an invite from afar."""
 
     room_id: RoomID

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from minihs.events.ids import UserID
 from minihs.store.reader import Reader
 from minihs.store.writer import Batch
 
 
-@dataclass(frozen=True, slots=True)
-class UserRow:
+class UserRow(msgspec.Struct, frozen=True):
     """One account."""
 
     user_id: UserID

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -51,11 +51,10 @@ class Batch:
         self.statements.append((sql, params))
 
 
-@dataclass(slots=True)
-class _Entry:
+class _Entry(msgspec.Struct):
     batch: Batch
     chain: str | None
-    done: Deferred[None] = field(default_factory=Deferred)
+    done: Deferred[None] = msgspec.field(default_factory=Deferred)
     failure: BatchFailed | None = None
 
 

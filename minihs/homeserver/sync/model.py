@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import msgspec
 
 from minihs.events.ids import RoomID, UserID
 from minihs.homeserver.event_filter import EVERYTHING, Filter
@@ -12,22 +13,20 @@ from minihs.homeserver.positions import EVENTS, StreamToken
 from minihs.store.timeline import MembershipRecord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncRequest:
+class SyncRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One `GET /sync`. `since` is None for an initial sync; `filter_keys` is the filter as it came."""
 
     user_id: UserID
     device_id: str | None
     since: StreamToken | None = None
     filter: Filter = EVERYTHING
-    filter_keys: Mapping[str, Any] = field(default_factory=dict)
+    filter_keys: Mapping[str, Any] = msgspec.field(default_factory=dict)
     full_state: bool = False
     use_state_after: bool = False
     timeout_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(msgspec.Struct, frozen=True):
     """One consistent view: the `token` that ends this sync, and the user's rooms at that time.
 
     `after` says where the client is in each stream; None: nowhere yet. `newest_membership` is the position of

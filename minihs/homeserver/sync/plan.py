@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from minihs.events.ids import RoomID, UserID
 from minihs.homeserver.event_visibility import FOR_EVER, EventVisibility, Viewer
@@ -11,8 +11,7 @@ from minihs.store.events import EventStore
 from minihs.store.timeline import MembershipRecord
 
 
-@dataclass(frozen=True, slots=True)
-class RoomPlan:
+class RoomPlan(msgspec.Struct, frozen=True):
     """What to tell of one room: events with `after` < position ≤ `upto`.
 
     `full_state`: the client has no state of the room to start from. `own_event_only`: the user was never in

@@ -7,8 +7,9 @@ Source: Client-Server API, `GET /sync`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from minihs.events.event import Event
 from minihs.events.ids import EventID, UserID
@@ -30,8 +31,7 @@ HEROES = 5
 _NAMING = (MEMBER, "m.room.name", "m.room.canonical_alias")
 
 
-@dataclass(frozen=True, slots=True)
-class RoomSection:
+class RoomSection(msgspec.Struct, frozen=True):
     """The entry, the member events that the client now holds, and whether there is anything in it."""
 
     body: dict[str, Any]

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+
+import msgspec
 
 from minihs.events.event import StateKey
 from minihs.events.ids import EventID, RoomID, UserID
@@ -23,8 +24,7 @@ from minihs.store.timeline import StateChangeRow, TimelineStore
 MEMBER = "m.room.member"
 
 
-@dataclass(frozen=True, slots=True)
-class LazyLoading:
+class LazyLoading(msgspec.Struct, frozen=True):
     """Which members to load: `always` (own membership, heroes), and `held` are those not to repeat."""
 
     always: Sequence[UserID]

@@ -5,8 +5,9 @@ Each flow here has one stage. Source: client-server API, "User-Interactive Authe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from minihs.events.ids import UserID
 from minihs.homeserver.errors import Forbidden
@@ -40,8 +41,7 @@ class AuthenticationNeeded(MatrixError):
         return {**super().body, **flows} if self.errcode else flows
 
 
-@dataclass(frozen=True, slots=True)
-class _Session:
+class _Session(msgspec.Struct, frozen=True):
     operation: str
     expires_ms: float
 

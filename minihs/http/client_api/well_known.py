@@ -6,22 +6,22 @@ Source: client-server API, "Well-known URIs" and "Support"; server-server API, "
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from minihs.http.errors import MatrixError
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Route
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WellKnownSettings:
+class WellKnownSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What to say; what is None is answered with 404, which sends whoever asks on to the next step."""
 
     client_base_url: str | None = None
     server: str | None = None
     """`host[:port]` of the federation listener as others reach it."""
-    support: Mapping[str, Any] = field(default_factory=dict)
+    support: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """`contacts` and `support_page`."""
 
     @property

@@ -7,8 +7,9 @@ Which dialect answers where several could is decided in `dialects.table`. Future
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from minihs.events.ids import UserID
 
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from minihs.http.routing import Access
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrdinarySend:
+class OrdinarySend(msgspec.Struct, frozen=True, kw_only=True):
     """A request to `PUT …/send/{type}/{txnId}` or `PUT …/state/{type}/{stateKey}`, before it is acted upon.
 
     `state_key` is None for a message, `txn_id` is None for a state event; `content` is the decoded body.
@@ -35,8 +35,7 @@ class OrdinarySend:
 Handler = Callable[["ApiRequest"], Awaitable["Reply | dict[str, Any]"]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One method of one or more spellings of a path that a dialect can answer.
 
     Several dialects may offer the same spelling; the table then names the one that is asked.

@@ -6,18 +6,16 @@ Rules are numbered as in the newest room version that has them: "v12 5.3.2" is r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Allowed:
+class Allowed(msgspec.Struct, frozen=True):
     """The event passes; `rule` is the one that said so."""
 
     rule: str
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """The event breaks a rule; `reason` is a sentence for people."""
 
     rule: str
