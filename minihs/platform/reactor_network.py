@@ -115,10 +115,14 @@ class _TlsEndpoint:
 
 
 class DnsResolver:
-    """twisted.names, with the system's `resolv.conf` and `hosts`."""
+    """twisted.names, with the system's `hosts` and `resolv.conf`.
 
-    def __init__(self, reactor: Any) -> None:
+    `servers` (address and port) are asked instead of those that `resolv.conf` names.
+    """
+
+    def __init__(self, reactor: Any, servers: Sequence[tuple[str, int]] | None = None) -> None:
         self._reactor = reactor
+        self._servers = servers
         self._made: Any = None
 
     def addresses(self, host: str) -> Deferred[Sequence[str]]:
@@ -143,14 +147,13 @@ class DnsResolver:
     def _client(self) -> Any:
         if self._made is None:
             # Imported late: a server that talks to nobody needs no DNS.
-            from twisted.names.cache import CacheResolver
             from twisted.names.client import Resolver as DnsClient
-            from twisted.names.resolve import ResolverChain
 
             client: Any = DnsClient
-            cache: Any = CacheResolver
-            chain: Any = ResolverChain
-            self._made = chain([cache(reactor=self._reactor), client(RESOLV_CONF, reactor=self._reactor)])
+            if self._servers is None:
+                self._made = client(RESOLV_CONF, reactor=self._reactor)
+            else:
+                self._made = client(servers=list(self._servers), reactor=self._reactor)
         return self._made
 
     def _in_hosts_file(self, host: str) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""TLS over real sockets: who is believed and who is not."""
+"""TLS and DNS over real sockets: who is believed and who is not, and what names lead to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import pytest
 pytestmark = pytest.mark.process
 
 
-def test_tls_accepts_only_the_right_name_from_a_trusted_authority(tmp_path: Path) -> None:
+def test_tls_accepts_only_the_right_name_from_a_trusted_authority_and_dns_is_understood(
+    tmp_path: Path,
+) -> None:
     result = subprocess.run(
         [sys.executable, "-W", "error", "-m", "tests.platform.tls_loopback", str(tmp_path)],
         capture_output=True,
@@ -29,4 +31,9 @@ def test_tls_accepts_only_the_right_name_from_a_trusted_authority(tmp_path: Path
         "another address": "refused: VerificationError",
         "an unknown authority": "refused: Error",
         "localhost leads to": ["127.0.0.1", "::1"],
+        "A and AAAA": ["192.0.2.1", "192.0.2.2", "2001:db8::1"],
+        "A alone": ["192.0.2.4"],
+        "no addresses": [],
+        "SRV": ["SrvRecord(priority=10, weight=5, port=8443, target='target.two.test')"],
+        "no SRV": [],
     }
