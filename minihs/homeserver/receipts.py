@@ -51,6 +51,7 @@ class Receipts:
         is_joined: JoinedCheck,
         publish_edu: PublishEdu,
         wake_room: Callable[[RoomID], None],
+        wake_user: Callable[[UserID], None],
     ) -> None:
         self._store = store
         self._events = events
@@ -60,6 +61,7 @@ class Receipts:
         self._is_joined = is_joined
         self._publish_edu = publish_edu
         self._wake_room = wake_room
+        self._wake_user = wake_user
         self._floor = stream.current
         self._changed: dict[RoomID, int] = {}
 
@@ -176,8 +178,12 @@ class Receipts:
         self._store.put(batch, receipts, position)
         await self._writer.submit(batch)
         self._stream.committed(position)
-        for room_id in dict.fromkeys(receipt.room_id for receipt in receipts):
-            self._changed[room_id] = position
+        for receipt in receipts:
+            self._changed[receipt.room_id] = position
+            if receipt.receipt_type == READ_PRIVATE:
+                self._wake_user(receipt.user_id)
+        public = (receipt.room_id for receipt in receipts if receipt.receipt_type != READ_PRIVATE)
+        for room_id in dict.fromkeys(public):
             self._wake_room(room_id)
 
     async def _is_in_thread(self, event_id: EventID, thread_id: str) -> bool:

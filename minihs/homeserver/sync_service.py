@@ -101,6 +101,7 @@ async def open_sync_service(
         is_joined=is_joined,
         publish_edu=publish_edu,
         wake_room=feed.wake_room,
+        wake_user=lambda user_id: notifier.wake((user_id,)),
     )
     feed.end_typing_in(typing)
     private_data = PrivateData(AccountDataStore(reader), account_data_stream)

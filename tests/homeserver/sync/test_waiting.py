@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import Deferred
 
+from minihs.events.ids import EventID, UserID
 from tests.support.sync_service import Client, SyncServer, bodies, joined, plain, timeline_ids
 
 ALICE, BOB = "@alice:hs1", "@bob:hs1"
@@ -156,3 +157,16 @@ def test_a_token_of_a_timeout_is_up_to_date(server: SyncServer) -> None:
     server.say(other, BOB)
     server.clock.advance(1)
     assert f"e{server.service.stream.current}_" in result_of(waiting)["next_batch"]
+
+
+@pytest.mark.parametrize(("kind", "bob_hears"), [("m.read", True), ("m.read.private", False)])
+def test_a_private_receipt_wakes_its_user_alone(server: SyncServer, kind: str, bob_hears: bool) -> None:
+    room = server.create()
+    server.join(room, BOB)
+    said = EventID(server.say(room, ALICE))
+    alice, bob = Client(server), Client(server, BOB)
+    alice.sync(), bob.sync()
+    waits = [alice.start_sync(), bob.start_sync()]
+    server.run(server.syncs.receipts.read_up_to(UserID(ALICE), room, kind, said))
+    server.clock.advance(0)
+    assert [wait.called for wait in waits] == [True, bob_hears]
