@@ -30,7 +30,7 @@ from minihs.platform.clock import Clock
 from minihs.platform.lanes import LaneFull, Lanes
 from minihs.store.events import Standing
 from minihs.store.inbound import InboundStore, WaitingPDU
-from minihs.store.writer import Batch, BatchFailed, Writer
+from minihs.store.writer import Batch, BatchFailed, Writer, WriterStopped
 
 log = Logger()
 
@@ -217,7 +217,7 @@ class InboundTransactions:
         for stored in durable[-1:]:
             try:
                 await stored
-            except BatchFailed as failure:
+            except (BatchFailed, WriterStopped) as failure:
                 for event in events:
                     under_way.results.setdefault(event.event_id, {})["error"] = str(failure)
 

@@ -32,7 +32,7 @@ from minihs.homeserver.rooms import EventDraft, Rooms
 from minihs.platform.clock import Clock
 from minihs.platform.lanes import LaneFull, Lanes
 from minihs.store.events import Standing
-from minihs.store.writer import BatchFailed
+from minihs.store.writer import BatchFailed, WriterStopped
 
 log = Logger()
 
@@ -162,7 +162,7 @@ class RemoteMemberships:
             received = await self._inbound.receive(self._signer.server_name, event, forward=True)
             if received.durable is not None:
                 await received.durable
-        except (CannotDecide, LaneFull, BatchFailed) as problem:
+        except (CannotDecide, LaneFull, BatchFailed, WriterStopped) as problem:
             raise Unavailable(f"The invite could not be put into the room: {problem}") from problem
         if received.standing is not Standing.ACCEPTED:
             raise Forbidden(f"The invite is no longer allowed: {received.refusal}")

@@ -32,7 +32,7 @@ from minihs.homeserver.server_acls import ServerACLs
 from minihs.homeserver.serving import RoomServing, StateAnswer
 from minihs.platform.lanes import LaneFull
 from minihs.store.events import Standing
-from minihs.store.writer import BatchFailed
+from minihs.store.writer import BatchFailed, WriterStopped
 
 Handshake = Literal["join", "leave", "knock"]
 
@@ -192,7 +192,7 @@ class ResidentServer:
                 await received.durable
         except CannotDecide as problem:
             raise Forbidden(f"The event cannot be judged: {problem}") from problem
-        except (LaneFull, BatchFailed) as problem:
+        except (LaneFull, BatchFailed, WriterStopped) as problem:
             raise Unavailable("The room is busy. Please try again.") from problem
         if received.standing is not Standing.ACCEPTED:
             raise Forbidden(f"The event is not allowed: {received.refusal}")
