@@ -43,6 +43,8 @@ MARK_AFTER_MS = 250
 """A transaction that is not answered by then is noted in the store: a restart repeats it as it was."""
 MAX_QUEUES = 5_000
 """Idle destinations whose cursor is kept in memory."""
+LOOKED_AT = 20
+"""How many of the oldest are looked at to find one that is idle."""
 ANSWER_MAX_BYTES = 1024 * 1024
 
 
@@ -320,12 +322,15 @@ class FederationSender:
         )
 
     def _forget_idle(self) -> None:
-        """Drop the queues that were used least recently, so long as they hold nothing that is not stored."""
-        while len(self._queues) > MAX_QUEUES:
-            server_name, queue = next(iter(self._queues.items()))
-            if server_name in self._running or not queue.is_idle() or self._cursors.holds(server_name):
-                break
-            del self._queues[server_name]
+        """Drop the queue that was used least recently, of those that hold nothing that is not stored."""
+        if len(self._queues) <= MAX_QUEUES:
+            return
+        for server_name, queue in list(islice(self._queues.items(), LOOKED_AT)):
+            busy = server_name in self._running or not queue.is_idle()
+            if not busy and not self._cursors.holds(server_name):
+                del self._queues[server_name]
+                return
+            self._queues.move_to_end(server_name)
 
 
 def _log_refused_pdus(server_name: ServerName, answer: Mapping[str, Any]) -> None:

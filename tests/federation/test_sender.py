@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from twisted.internet.defer import Deferred, succeed
 
 from minihs.events.ids import ServerName
@@ -214,3 +215,34 @@ def test_the_same_world_sends_the_same_bytes() -> None:
         ]
 
     assert story() == story()
+
+
+def test_a_queue_that_crashes_begins_again_from_what_is_stored() -> None:
+    world, one, other = two()
+    pages = one.sender._store.page_of_pending
+    failures = [OSError("the disk is away")]
+
+    async def unreliable(*args: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await pages(*args)
+
+    one.sender._store.page_of_pending = unreliable  # type: ignore[method-assign]
+    one.queue_event("hello", [HS2])
+    world.pass_time(10)
+    assert other.inbox.texts == []
+    world.pass_time(INITIAL_PAUSE_MS * 2)
+    assert other.inbox.texts == ["hello"]
+
+
+def test_cursors_of_idle_destinations_are_read_again_when_they_were_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("minihs.federation.sender.MAX_QUEUES", 1)
+    world, one, second = two()
+    world.node(HS3)
+    for text, server, kept in (("a", HS2, [HS2]), ("b", HS3, [HS3]), ("c", HS2, [HS2])):
+        one.queue_event(text, [server])
+        world.pass_time(200)
+        assert list(one.sender._queues) == kept
+    assert [transaction.texts for transaction in second.inbox.received] == [["a"], ["c"]]
