@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping
+from itertools import islice
 from typing import Any, Protocol, cast
 
 import msgspec
