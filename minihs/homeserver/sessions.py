@@ -121,11 +121,18 @@ class Sessions:
         return requester
 
     def add(
-        self, batch: Batch, user_id: UserID, device_id: str | None = None, display_name: str | None = None
+        self,
+        batch: Batch,
+        user_id: UserID,
+        device_id: str | None = None,
+        display_name: str | None = None,
+        *,
+        address: str = "",
     ) -> Session:
         """Put a new session into `batch`: the device, when it is new, and a token, which replaces its others.
 
-        Call `opened` once the batch is durable. Raises InvalidParam for an impossible device.
+        `address` is where the client is. Call `opened` once the batch is durable. InvalidParam for an
+        impossible device.
         """
         if display_name is not None:
             check_display_name(display_name)
@@ -136,7 +143,7 @@ class Sessions:
             device = DeviceID(device_id)
         token = token_urlsafe(self._entropy, _TOKEN_BYTES)
         now_ms = self._clock.wall_ms()
-        self._devices.put_device(batch, user_id, device, display_name, now_ms)
+        self._devices.put_device(batch, user_id, device, display_name, address=address, now_ms=now_ms)
         self._tokens.remove_of_devices(batch, user_id, [device])
         self._tokens.add_token(batch, _digest(token), user_id, device, now_ms)
         return Session(user_id, device, token)
@@ -146,11 +153,16 @@ class Sessions:
         self._forget(session.user_id, {session.device_id})
 
     async def open(
-        self, user_id: UserID, device_id: str | None = None, display_name: str | None = None
+        self,
+        user_id: UserID,
+        device_id: str | None = None,
+        display_name: str | None = None,
+        *,
+        address: str = "",
     ) -> Session:
         """A new session of a user who has proven who they are."""
         batch = Batch()
-        session = self.add(batch, user_id, device_id, display_name)
+        session = self.add(batch, user_id, device_id, display_name, address=address)
         await self._writer.submit(batch)
         self.opened(session)
         return session

@@ -17,8 +17,8 @@ class DeviceRow(msgspec.Struct, frozen=True):
     user_id: UserID
     device_id: DeviceID
     display_name: str | None
-    last_seen_ms: int | None
-    last_seen_ip: str | None
+    last_seen_ms: int
+    last_seen_ip: str
 
 
 _COLUMNS = "user_id, device_id, display_name, last_seen_ms, last_seen_ip"
@@ -45,13 +45,21 @@ class DeviceStore:
         return None if row is None else DeviceRow(*row)
 
     def put_device(
-        self, batch: Batch, user_id: UserID, device_id: DeviceID, display_name: str | None, now_ms: int
+        self,
+        batch: Batch,
+        user_id: UserID,
+        device_id: DeviceID,
+        display_name: str | None,
+        *,
+        address: str,
+        now_ms: int,
     ) -> None:
-        """Add the device; one that is there already keeps its name."""
+        """Add the device, seen just now; one that is there already keeps its name."""
         batch.add(
-            "INSERT INTO devices (user_id, device_id, display_name, created_ms) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT DO NOTHING",
-            (user_id, device_id, display_name, now_ms),
+            "INSERT INTO devices (user_id, device_id, display_name, created_ms, last_seen_ms, last_seen_ip)"
+            " VALUES (?1, ?2, ?3, ?4, ?4, ?5) ON CONFLICT DO UPDATE"
+            " SET last_seen_ms = excluded.last_seen_ms, last_seen_ip = excluded.last_seen_ip",
+            (user_id, device_id, display_name, now_ms, address),
         )
 
     def rename(self, batch: Batch, user_id: UserID, device_id: DeviceID, display_name: str) -> None:

@@ -84,7 +84,6 @@ class Admin:
                 "sessions": [{"connections": [{"ip": device.last_seen_ip, "last_seen": device.last_seen_ms}]}]
             }
             for device in await self._devices.all_devices(user_id)
-            if device.last_seen_ms is not None
         }
         return {"user_id": user_id, "devices": devices}
 

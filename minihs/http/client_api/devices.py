@@ -102,10 +102,10 @@ class Devices:
 
 
 def _render(row: DeviceRow) -> dict[str, Any]:
-    device: dict[str, Any] = {"device_id": row.device_id}
-    if row.display_name is not None:
-        device["display_name"] = row.display_name
-    if row.last_seen_ms is not None:
-        device["last_seen_ts"] = row.last_seen_ms
-        device["last_seen_ip"] = row.last_seen_ip
-    return device
+    # matrix-nio takes a device for broken when one of these is missing.
+    return {
+        "device_id": row.device_id,
+        "display_name": row.display_name or "",
+        "last_seen_ts": row.last_seen_ms,
+        "last_seen_ip": row.last_seen_ip,
+    }

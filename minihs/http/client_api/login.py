@@ -97,7 +97,12 @@ class Login:
         account = await self._password_check.check(identity)
         if account.is_locked:
             raise MatrixError(401, "M_USER_LOCKED", "This account is locked.", extra={"soft_logout": True})
-        session = await self._sessions.open(account.user_id, body.device_id, body.initial_device_display_name)
+        session = await self._sessions.open(
+            account.user_id,
+            body.device_id,
+            body.initial_device_display_name,
+            address=request.client_address,
+        )
         reply = session_reply(session)
         if self._well_known.client is not None:
             reply["well_known"] = self._well_known.client

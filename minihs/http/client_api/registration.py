@@ -72,14 +72,14 @@ class Registration:
         if kind == "guest":
             if not self._guests:
                 raise MatrixError(403, "M_FORBIDDEN", "This server takes no guests.")
-            return await self._create(body, guest=True)
+            return await self._create(request, guest=True)
         self._check_open()
         if body.username is not None:
             await self._users.check_available(body.username)
         self._interactive_auth.require_dummy(body.auth, f"register {body.username or ''}")
         if body.password is None:
             raise MatrixError(400, "M_MISSING_PARAM", "The body lacks `password`.")
-        return await self._create(body, guest=False)
+        return await self._create(request, guest=False)
 
     async def available(self, request: ApiRequest) -> dict[str, Any]:
         """GET /_matrix/client/v3/register/available"""
@@ -87,19 +87,19 @@ class Registration:
         await self._users.check_available(request.query.required("username"))
         return {"available": True}
 
-    async def _create(self, body: RegisterBody, *, guest: bool) -> dict[str, Any]:
+    async def _create(self, request: ApiRequest, *, guest: bool) -> dict[str, Any]:
+        body: RegisterBody = request.body
         opened: list[Session] = []
 
         def open_session(batch: Batch, user_id: UserID) -> None:
-            if guest:  # the specification has the server choose a guest's device
-                opened.append(self._sessions.add(batch, user_id, None, body.initial_device_display_name))
-            elif not body.inhibit_login:
-                opened.append(
-                    self._sessions.add(batch, user_id, body.device_id, body.initial_device_display_name)
-                )
+            device_id = None if guest else body.device_id  # the server chooses a guest's device
+            name = body.initial_device_display_name
+            opened.append(self._sessions.add(batch, user_id, device_id, name, address=request.client_address))
 
         if guest:
             user_id = await self._users.create_guest(also=open_session)
+        elif body.inhibit_login:
+            user_id = await self._users.create(body.username, body.password)
         else:
             user_id = await self._users.create(body.username, body.password, also=open_session)
         for session in opened:

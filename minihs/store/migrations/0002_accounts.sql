@@ -16,8 +16,8 @@ CREATE TABLE devices (
     device_id    TEXT NOT NULL,
     display_name TEXT,
     created_ms   INTEGER NOT NULL,
-    last_seen_ms INTEGER,
-    last_seen_ip TEXT,
+    last_seen_ms INTEGER NOT NULL,          -- to within some minutes
+    last_seen_ip TEXT NOT NULL,
     last_seen_user_agent TEXT,
     PRIMARY KEY (user_id, device_id)
 ) STRICT, WITHOUT ROWID;

@@ -143,13 +143,24 @@ def test_a_deactivation_that_fails_on_the_way_can_be_asked_for_again(
 
 
 def test_devices_are_listed_with_when_and_from_where_they_were_seen(world: AccountsWorld, token: str) -> None:
+    world.clock.advance(60)
     world.login("alice", device_id="LAPTOP", initial_device_display_name="Work")
+    world.clock.advance(60)
     world.request("GET", "/devices", token=token, host="10.1.2.3")
     world.clock.advance(0)
-    devices = world.request("GET", "/devices", token=token).json["devices"]
-    assert devices == [
-        {"device_id": "LAPTOP", "display_name": "Work"},
-        {"device_id": "PHONE", "last_seen_ts": 1_700_000_000_000, "last_seen_ip": "10.1.2.3"},
+    assert world.request("GET", "/devices", token=token).json["devices"] == [
+        {
+            "device_id": "LAPTOP",
+            "display_name": "Work",
+            "last_seen_ts": 1_700_000_060_000,
+            "last_seen_ip": "127.0.0.1",
+        },
+        {
+            "device_id": "PHONE",
+            "display_name": "",
+            "last_seen_ts": 1_700_000_120_000,
+            "last_seen_ip": "10.1.2.3",
+        },
     ]
 
 
