@@ -30,34 +30,34 @@ from minihs.federation.signing_keys import SigningKeys
 from minihs.federation.well_known import WellKnownClient
 from minihs.futures.model import MatrixError as FutureError
 from minihs.futures.policies import FutureLimits
-from minihs.homeserver.account_data import AccountData
-from minihs.homeserver.devices import Devices
-from minihs.homeserver.directory import Directory
+from minihs.homeserver.accounts.account_data import AccountData
+from minihs.homeserver.accounts.devices import Devices
+from minihs.homeserver.accounts.filters import Filters
+from minihs.homeserver.accounts.passwords import PasswordCost, Passwords
+from minihs.homeserver.accounts.profiles import Profiles
+from minihs.homeserver.accounts.push_rules import PushRules
+from minihs.homeserver.accounts.sessions import Requester, Sessions
+from minihs.homeserver.accounts.users import Users
+from minihs.homeserver.elsewhere.opening import InboundFederation, make_inbound_federation
+from minihs.homeserver.elsewhere.remote_queries import RemoteAliases, RemoteUserProfiles
 from minihs.homeserver.errors import Forbidden
-from minihs.homeserver.event_filter import parse_filter
-from minihs.homeserver.filters import Filters
-from minihs.homeserver.future_sending import Standing
-from minihs.homeserver.future_service import FutureService, open_future_service
-from minihs.homeserver.guest_access import GuestAccess
-from minihs.homeserver.inbound_service import InboundFederation, make_inbound_federation
-from minihs.homeserver.membership import Membership
-from minihs.homeserver.passwords import PasswordCost, Passwords
-from minihs.homeserver.profiles import Profiles
-from minihs.homeserver.published_rooms import PublishedRooms
-from minihs.homeserver.push_rules import PushRules
-from minihs.homeserver.read_markers import ReadMarkers
-from minihs.homeserver.remote_queries import RemoteAliases, RemoteUserProfiles
-from minihs.homeserver.restricted_joins import RestrictedJoins
-from minihs.homeserver.room_creation import RoomCreation
-from minihs.homeserver.room_service import RoomService, open_room_service
-from minihs.homeserver.room_upgrade import RoomUpgrade
-from minihs.homeserver.room_view import RoomView
-from minihs.homeserver.rooms import Rooms
-from minihs.homeserver.sending import Sending
-from minihs.homeserver.sessions import Requester, Sessions
-from minihs.homeserver.sync_service import SyncService, open_sync_service
+from minihs.homeserver.futures.opening import FutureService, open_future_service
+from minihs.homeserver.futures.sending import Standing
+from minihs.homeserver.history.event_filter import parse_filter
+from minihs.homeserver.room_actions.creation import RoomCreation
+from minihs.homeserver.room_actions.directory import Directory
+from minihs.homeserver.room_actions.guest_access import GuestAccess
+from minihs.homeserver.room_actions.membership import Membership
+from minihs.homeserver.room_actions.published_rooms import PublishedRooms
+from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
+from minihs.homeserver.room_actions.sending import Sending
+from minihs.homeserver.room_actions.upgrade import RoomUpgrade
+from minihs.homeserver.room_actions.view import RoomView
+from minihs.homeserver.rooms.opening import RoomService, open_room_service
+from minihs.homeserver.rooms.service import Rooms
+from minihs.homeserver.sync.opening import SyncService, open_sync_service
+from minihs.homeserver.sync.read_markers import ReadMarkers
 from minihs.homeserver.transactions import Transactions
-from minihs.homeserver.users import Users
 from minihs.http import client_api, federation_api
 from minihs.http.addresses import TrustedProxies
 from minihs.http.auth import check_standing

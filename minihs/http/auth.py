@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from twisted.web.http_headers import Headers
 
 from minihs.events.ids import ServerName
-from minihs.homeserver.sessions import Requester, UnknownToken
+from minihs.homeserver.accounts.sessions import Requester, UnknownToken
 from minihs.http.errors import MatrixError
 from minihs.http.routing import Access, Route
 

@@ -15,11 +15,11 @@ from minihs.events.limits import EventTooLarge, InvalidEvent
 from minihs.events.versions import UnsupportedRoomVersion
 from minihs.federation.client import RemoteRefusal, Unreachable
 from minihs.homeserver import errors as refusals
-from minihs.homeserver.passwords import WeakPassword
-from minihs.homeserver.profiles import KeyTooLarge, ProfileTooLarge
-from minihs.homeserver.push_rules import BadRulePlace
-from minihs.homeserver.sessions import UnknownToken
-from minihs.homeserver.users import InvalidUsername, UserInUse
+from minihs.homeserver.accounts.passwords import WeakPassword
+from minihs.homeserver.accounts.profiles import KeyTooLarge, ProfileTooLarge
+from minihs.homeserver.accounts.push_rules import BadRulePlace
+from minihs.homeserver.accounts.sessions import UnknownToken
+from minihs.homeserver.accounts.users import InvalidUsername, UserInUse
 from minihs.platform.lanes import LaneFull
 from minihs.store.writer import WriterStopped
 

@@ -18,7 +18,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from minihs.events.ids import ServerName
-from minihs.homeserver.sessions import Requester
+from minihs.homeserver.accounts.sessions import Requester
 from minihs.http.errors import MatrixError
 
 MAX_JSON_DEPTH = 200

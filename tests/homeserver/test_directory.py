@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from minihs.events.ids import RoomAlias, RoomID, ServerName, UserID
+from minihs.homeserver.elsewhere.protocols import AliasTarget
 from minihs.homeserver.errors import (
     AliasTaken,
     BadAlias,
@@ -15,8 +16,7 @@ from minihs.homeserver.errors import (
     NotFound,
     UnknownRoom,
 )
-from minihs.homeserver.published_rooms import Search
-from minihs.homeserver.remote import AliasTarget
+from minihs.homeserver.room_actions.published_rooms import Search
 from tests.support.rooms_world import RoomsWorld
 
 ALICE, BOB = UserID("@alice:hs1"), UserID("@bob:hs1")

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from twisted.internet.defer import Deferred, succeed
 
 from minihs.futures.model import FutureID
-from minihs.homeserver.due_times import DueTimes, Entry
+from minihs.homeserver.futures.due_times import DueTimes, Entry
 
 WINDOW = 16
 NUMBERS = st.integers(min_value=1, max_value=60).map(FutureID)

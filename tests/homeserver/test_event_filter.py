@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minihs.homeserver.event_filter import (
+from minihs.homeserver.history.event_filter import (
     EVERY_ROOM_EVENT,
     MAX_LIMIT,
     EventFilter,

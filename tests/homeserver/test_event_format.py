@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minihs.events.ids import UserID
-from minihs.homeserver.event_format import Entry, Reader, client_event, only_fields
+from minihs.homeserver.history.event_format import Entry, Reader, client_event, only_fields
 from tests.support.sync_service import Client, SyncServer, joined
 
 ALICE, BOB = "@alice:hs1", "@bob:hs1"

@@ -294,13 +294,13 @@ def hs3_join(hs1: FederatedServer, room_id: RoomID) -> None:
 
 
 def _draft(room_id: RoomID, sender: str) -> Any:
-    from minihs.homeserver.rooms import EventDraft
+    from minihs.homeserver.rooms.service import EventDraft
 
     return EventDraft(room_id=room_id, sender=sender, type="m.room.message", content={})  # type: ignore[arg-type]
 
 
 def _invite(room_id: RoomID, sender: str, target: str) -> Any:
-    from minihs.homeserver.rooms import EventDraft
+    from minihs.homeserver.rooms.service import EventDraft
 
     return EventDraft(
         room_id=room_id,

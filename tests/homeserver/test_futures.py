@@ -6,7 +6,7 @@ import pytest
 
 from minihs.futures.policies import FutureLimits
 from minihs.homeserver.errors import Forbidden
-from minihs.homeserver.future_sending import Standing
+from minihs.homeserver.futures.sending import Standing
 from tests.support.future_server import FutureServer
 
 ALICE, BOB = "@alice:hs1", "@bob:hs1"

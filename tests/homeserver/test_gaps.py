@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from minihs.events.ids import RoomID
 from minihs.federation.client import RemoteRefusal, Unreachable
-from minihs.homeserver.receiver import REPLY_WITHIN_MS
+from minihs.homeserver.elsewhere.receiver import REPLY_WITHIN_MS
 from minihs.store.events import Standing
 from tests.homeserver.test_receiver import ALICE, MALLORY, announced, meeting, standing
 from tests.support.deferreds import finish, start

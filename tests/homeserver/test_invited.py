@@ -11,7 +11,7 @@ from minihs.events.event import Event
 from minihs.events.ids import RoomID, UserID
 from minihs.federation.client import RemoteRefusal
 from minihs.homeserver.errors import Forbidden, Unavailable
-from minihs.homeserver.rooms import EventDraft
+from minihs.homeserver.rooms.service import EventDraft
 from tests.support.events import RoomBuilder, resign
 from tests.support.federated import FederatedServer, Wire
 from tests.support.hostile_peer import V1, V2

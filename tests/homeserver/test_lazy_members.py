@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from minihs.events.ids import EventID, RoomID, UserID
-from minihs.homeserver.lazy_members import LazyMembers
-from minihs.homeserver.positions import StreamToken
+from minihs.homeserver.sync.lazy_members import LazyMembers
+from minihs.homeserver.sync.positions import StreamToken
 
 DEVICE = (UserID("@alice:hs1"), "PHONE")
 ROOM, BOB = RoomID("!r:hs1"), UserID("@bob:hs1")

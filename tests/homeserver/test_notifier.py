@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minihs.events.ids import UserID
-from minihs.homeserver.notifier import WAKES_PER_TURN, Notifier
+from minihs.homeserver.sync.notifier import WAKES_PER_TURN, Notifier
 from minihs.platform.clock import VirtualClock
 
 ALICE, BOB = UserID("@alice:hs1"), UserID("@bob:hs1")

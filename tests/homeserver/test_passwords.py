@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from minihs.homeserver.passwords import PasswordCost, Passwords, WeakPassword
+from minihs.homeserver.accounts.passwords import PasswordCost, Passwords, WeakPassword
 from minihs.platform.entropy import SeededEntropy
 from minihs.platform.workers import InlineWorkers
 from tests.support.accounts import CHEAP, GOOD_PASSWORD

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minihs.homeserver.errors import InvalidParam
-from minihs.homeserver.positions import StreamToken
+from minihs.homeserver.sync.positions import StreamToken
 
 POSITIONS = st.integers(-(10**17), 10**17)
 

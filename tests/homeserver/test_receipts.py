@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from minihs.events.ids import EventID, RoomID, ServerName, UserID
 from minihs.homeserver.errors import Forbidden, InvalidParam
-from minihs.homeserver.receipts import receipt_events
+from minihs.homeserver.sync.receipts import receipt_events
 from minihs.store.receipts import ReceiptRow, ReceiptStore
 from tests.support.sync_service import SyncServer
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minihs.events.ids import EventID, RoomID
-from minihs.homeserver.recent_events import RecentEvents
+from minihs.homeserver.history.recent_events import RecentEvents
 
 ROOMS = [RoomID(f"!{name}:hs1") for name in "abc"]
 KEY = ("m.room.topic", "")

@@ -16,7 +16,7 @@ from minihs.homeserver.errors import (
     RoomInUse,
     Unavailable,
 )
-from minihs.homeserver.room_creation import PRESETS, InitialState, NewRoom
+from minihs.homeserver.room_actions.creation import PRESETS, InitialState, NewRoom
 from tests.support.rooms_world import RoomsWorld
 
 ALICE, BOB, CAROL = UserID("@alice:hs1"), UserID("@bob:hs1"), UserID("@carol:hs2")

@@ -8,8 +8,8 @@ import pytest
 
 from minihs.events.ids import EventID, RoomID
 from minihs.homeserver.errors import Forbidden, NotFound
-from minihs.homeserver.event_filter import RoomEventFilter
-from minihs.homeserver.positions import StreamToken
+from minihs.homeserver.history.event_filter import RoomEventFilter
+from minihs.homeserver.sync.positions import StreamToken
 from tests.support.sync_service import Client, SyncServer, joined, plain, timeline_ids
 
 ALICE, BOB = "@alice:hs1", "@bob:hs1"

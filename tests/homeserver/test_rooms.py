@@ -6,7 +6,7 @@ import pytest
 
 from minihs.events.ids import RoomID, UserID
 from minihs.homeserver.errors import BadContent, Forbidden, TooLarge, Unavailable, UnknownRoom
-from minihs.homeserver.rooms import EventDraft
+from minihs.homeserver.rooms.service import EventDraft
 from minihs.store.events import Standing
 from minihs.store.writer import Batch
 from tests.support.deferreds import finish, start

@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from minihs.events.ids import DeviceID, UserID
-from minihs.homeserver.sessions import REMEMBER_MS, Sessions, UnknownToken
+from minihs.homeserver.accounts.sessions import REMEMBER_MS, Sessions, UnknownToken
 from minihs.store.access_tokens import AccessTokenStore, TokenRow
 from tests.support.accounts import AccountsWorld
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minihs.homeserver.steady_clock import SteadyClock
+from minihs.homeserver.futures.steady_clock import SteadyClock
 from minihs.platform.clock import VirtualClock
 from minihs.platform.workers import InlineWorkers
 from minihs.store.database import open_database

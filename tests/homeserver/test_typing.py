@@ -8,7 +8,7 @@ import pytest
 
 from minihs.events.ids import RoomID, ServerName, UserID
 from minihs.homeserver.errors import Forbidden
-from minihs.homeserver.typing import MAX_TIMEOUT_MS, REMOTE_TIMEOUT_MS, REPEAT_EDU_MS, Typing
+from minihs.homeserver.sync.typing import MAX_TIMEOUT_MS, REMOTE_TIMEOUT_MS, REPEAT_EDU_MS, Typing
 from minihs.platform.clock import VirtualClock
 from tests.support.deferreds import run
 

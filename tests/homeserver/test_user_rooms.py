@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from minihs.events.ids import EventID, RoomID, UserID
-from minihs.homeserver.user_rooms import UserRooms
+from minihs.homeserver.sync.user_rooms import UserRooms
 from minihs.store.timeline import MembershipRecord
 from tests.support.deferreds import start
 

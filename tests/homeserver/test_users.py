@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from minihs.events.ids import UserID
+from minihs.homeserver.accounts.passwords import PasswordCost, Passwords, WeakPassword
+from minihs.homeserver.accounts.users import InvalidUsername, UserInUse
 from minihs.homeserver.errors import Forbidden, NotFound
-from minihs.homeserver.passwords import PasswordCost, Passwords, WeakPassword
-from minihs.homeserver.users import InvalidUsername, UserInUse
 from minihs.platform.workers import InlineWorkers
 from tests.support.accounts import GOOD_PASSWORD, AccountsWorld
 

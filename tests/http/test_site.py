@@ -10,8 +10,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.http_headers import Headers
 
 from minihs.events.ids import DeviceID, ServerName, UserID
+from minihs.homeserver.accounts.sessions import Requester, UnknownToken
 from minihs.homeserver.errors import Forbidden, NotFound, TooLarge
-from minihs.homeserver.sessions import Requester, UnknownToken
 from minihs.http.addresses import TrustedProxies
 from minihs.http.channel import DRAINED_BYTES
 from minihs.http.errors import MatrixError

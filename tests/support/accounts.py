@@ -8,16 +8,16 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from minihs.events.ids import ServerName, UserID
-from minihs.homeserver.account_data import AccountData
-from minihs.homeserver.devices import Devices
+from minihs.homeserver.accounts.account_data import AccountData
+from minihs.homeserver.accounts.devices import Devices
+from minihs.homeserver.accounts.filters import Filters
+from minihs.homeserver.accounts.passwords import PasswordCost, Passwords
+from minihs.homeserver.accounts.profiles import Profiles
+from minihs.homeserver.accounts.push_rules import PushRules
+from minihs.homeserver.accounts.sessions import Sessions
+from minihs.homeserver.accounts.users import Users
 from minihs.homeserver.errors import NotFound
-from minihs.homeserver.event_filter import parse_filter
-from minihs.homeserver.filters import Filters
-from minihs.homeserver.passwords import PasswordCost, Passwords
-from minihs.homeserver.profiles import Profiles
-from minihs.homeserver.push_rules import PushRules
-from minihs.homeserver.sessions import Sessions
-from minihs.homeserver.users import Users
+from minihs.homeserver.history.event_filter import parse_filter
 from minihs.http.client_api import (
     account,
     account_data,

@@ -17,9 +17,9 @@ from minihs.events.ids import EventID, RoomID, ServerName, UserID
 from minihs.events.signatures import BadSignature, required_signers, verify_pdu
 from minihs.federation.client import RemoteRefusal, Unreachable
 from minihs.federation.key_documents import KeysUnavailable
-from minihs.homeserver.inbound_service import InboundFederation, make_inbound_federation
-from minihs.homeserver.restricted_joins import RestrictedJoins
-from minihs.homeserver.room_service import RoomService
+from minihs.homeserver.elsewhere.opening import InboundFederation, make_inbound_federation
+from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
+from minihs.homeserver.rooms.opening import RoomService
 from minihs.http.errors import to_matrix_error
 from minihs.http.federation_api.events import Events
 from minihs.http.federation_api.membership import Membership

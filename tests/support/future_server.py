@@ -16,13 +16,13 @@ from minihs.events.event import Event
 from minihs.events.ids import DeviceID, RoomID, UserID
 from minihs.futures.model import MatrixError as FutureError
 from minihs.futures.policies import FutureLimits
-from minihs.homeserver.directory import Directory
-from minihs.homeserver.future_sending import Standing
-from minihs.homeserver.future_service import FutureService, open_future_service
-from minihs.homeserver.membership import Membership
-from minihs.homeserver.room_drafts import EventDraft
-from minihs.homeserver.sending import Sending
-from minihs.homeserver.sessions import Requester, UnknownToken
+from minihs.homeserver.accounts.sessions import Requester, UnknownToken
+from minihs.homeserver.futures.opening import FutureService, open_future_service
+from minihs.homeserver.futures.sending import Standing
+from minihs.homeserver.room_actions.directory import Directory
+from minihs.homeserver.room_actions.membership import Membership
+from minihs.homeserver.room_actions.sending import Sending
+from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.homeserver.transactions import Transactions
 from minihs.http.client_api.send import Send
 from minihs.http.dialects.base import Dialect, OrdinarySend

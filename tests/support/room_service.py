@@ -9,8 +9,8 @@ from typing import Any
 from minihs.events.event import Event
 from minihs.events.ids import RoomID, ServerName, UserID
 from minihs.events.versions import ROOM_VERSIONS
-from minihs.homeserver.room_service import RoomService, open_room_service
-from minihs.homeserver.rooms import CommittedEvent, EventDraft, Rooms
+from minihs.homeserver.rooms.opening import RoomService, open_room_service
+from minihs.homeserver.rooms.service import CommittedEvent, EventDraft, Rooms
 from minihs.platform.clock import VirtualClock
 from minihs.platform.entropy import SeededEntropy
 from minihs.platform.workers import InlineWorkers

@@ -13,21 +13,21 @@ from urllib.parse import quote
 from minihs.events.event import Event
 from minihs.events.ids import DeviceID, EventID, RoomAlias, RoomID, ServerName, UserID, server_name_of
 from minihs.events.versions import ROOM_VERSIONS
-from minihs.homeserver.directory import Directory
+from minihs.homeserver.accounts.sessions import Requester, UnknownToken
+from minihs.homeserver.elsewhere.protocols import AliasTarget
 from minihs.homeserver.errors import Unavailable
-from minihs.homeserver.event_format import EventFormat
-from minihs.homeserver.guest_access import GuestAccess
-from minihs.homeserver.membership import Membership
-from minihs.homeserver.published_rooms import PublishedRooms
-from minihs.homeserver.remote import AliasTarget
-from minihs.homeserver.restricted_joins import RestrictedJoins
-from minihs.homeserver.room_creation import RoomCreation
-from minihs.homeserver.room_drafts import EventDraft
-from minihs.homeserver.room_upgrade import RoomUpgrade
-from minihs.homeserver.room_view import RoomView
-from minihs.homeserver.rooms import Rooms
-from minihs.homeserver.sending import Sending
-from minihs.homeserver.sessions import Requester, UnknownToken
+from minihs.homeserver.history.event_format import EventFormat
+from minihs.homeserver.room_actions.creation import RoomCreation
+from minihs.homeserver.room_actions.directory import Directory
+from minihs.homeserver.room_actions.guest_access import GuestAccess
+from minihs.homeserver.room_actions.membership import Membership
+from minihs.homeserver.room_actions.published_rooms import PublishedRooms
+from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
+from minihs.homeserver.room_actions.sending import Sending
+from minihs.homeserver.room_actions.upgrade import RoomUpgrade
+from minihs.homeserver.room_actions.view import RoomView
+from minihs.homeserver.rooms.drafts import EventDraft
+from minihs.homeserver.rooms.service import Rooms
 from minihs.homeserver.transactions import Transactions
 from minihs.http.client_api import (
     aliases,

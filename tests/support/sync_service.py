@@ -10,12 +10,12 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from minihs.events.ids import EventID, RoomID, UserID
-from minihs.homeserver.event_filter import EVERY_ROOM_EVENT, parse_filter, raw_keys
-from minihs.homeserver.event_format import Reader
-from minihs.homeserver.positions import StreamToken
-from minihs.homeserver.room_drafts import EventDraft
+from minihs.homeserver.history.event_filter import EVERY_ROOM_EVENT, parse_filter, raw_keys
+from minihs.homeserver.history.event_format import Reader
+from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.homeserver.sync import SyncPart, SyncRequest
-from minihs.homeserver.sync_service import SyncService, open_sync_service
+from minihs.homeserver.sync.opening import SyncService, open_sync_service
+from minihs.homeserver.sync.positions import StreamToken
 from minihs.store.account_data import AccountDataStore
 from minihs.store.streams import Stream
 from minihs.store.writer import Batch

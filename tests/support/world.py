@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 from minihs.config import load_config
 from minihs.federation.signing_keys import new_signing_keys
-from minihs.homeserver.passwords import PasswordCost
+from minihs.homeserver.accounts.passwords import PasswordCost
 from minihs.lab.memory_network import MemoryHost, MemoryNetwork
 from minihs.platform.clock import VirtualClock
 from minihs.platform.entropy import SeededEntropy

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from minihs.events.ids import RoomID
-from minihs.homeserver.event_filter import RoomEventFilter, predicate
-from minihs.homeserver.positions import RECEIPTS, TYPING
-from minihs.homeserver.receipts import Receipts, receipt_events
+from minihs.homeserver.history.event_filter import RoomEventFilter, predicate
 from minihs.homeserver.sync.model import Moment
-from minihs.homeserver.typing import Typing, typing_event
+from minihs.homeserver.sync.positions import RECEIPTS, TYPING
+from minihs.homeserver.sync.receipts import Receipts, receipt_events
+from minihs.homeserver.sync.typing import Typing, typing_event
 from minihs.store.receipts import ReceiptRow, ReceiptStore
 
 

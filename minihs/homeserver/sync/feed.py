@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from minihs.events.event import Event
 from minihs.events.ids import RoomID, UserID
-from minihs.homeserver.event_visibility import EventVisibility
-from minihs.homeserver.notifier import Notifier
-from minihs.homeserver.recent_events import RecentEvents
-from minihs.homeserver.room_commits import CommittedEvent
-from minihs.homeserver.typing import Typing
-from minihs.homeserver.user_rooms import UserRooms
+from minihs.homeserver.history.event_visibility import EventVisibility
+from minihs.homeserver.history.recent_events import RecentEvents
+from minihs.homeserver.rooms.commits import CommittedEvent
+from minihs.homeserver.sync.notifier import Notifier
+from minihs.homeserver.sync.typing import Typing
+from minihs.homeserver.sync.user_rooms import UserRooms
 from minihs.store.streams import Stream
 from minihs.store.writer import Batch
 

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import msgspec
 
 from minihs.events.ids import RoomID, UserID
-from minihs.homeserver.event_filter import EVERYTHING, Filter
-from minihs.homeserver.positions import EVENTS, StreamToken
+from minihs.homeserver.history.event_filter import EVERYTHING, Filter
+from minihs.homeserver.sync.positions import EVENTS, StreamToken
 from minihs.store.timeline import MembershipRecord
 
 

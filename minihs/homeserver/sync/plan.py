@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from minihs.events.ids import RoomID, UserID
-from minihs.homeserver.event_visibility import FOR_EVER, EventVisibility, Viewer
-from minihs.homeserver.room_history import RoomHistory
+from minihs.homeserver.history.event_visibility import FOR_EVER, EventVisibility, Viewer
+from minihs.homeserver.history.room_history import RoomHistory
 from minihs.store.events import EventStore
 from minihs.store.timeline import MembershipRecord
 

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from minihs.events.ids import RoomID, UserID
-from minihs.homeserver.event_filter import predicate
-from minihs.homeserver.positions import ACCOUNT_DATA
+from minihs.homeserver.history.event_filter import predicate
 from minihs.homeserver.sync.model import Moment, SyncRequest
+from minihs.homeserver.sync.positions import ACCOUNT_DATA
 from minihs.store.account_data import AccountDataStore
 from minihs.store.cache import LruCache
 from minihs.store.streams import Stream

@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from minihs.events.ids import RoomID
-from minihs.homeserver.event_filter import field_paths
-from minihs.homeserver.event_format import Reader
-from minihs.homeserver.lazy_members import LazyMembers, Members
-from minihs.homeserver.positions import EVENTS, StreamToken
-from minihs.homeserver.recent_events import RecentEvents
+from minihs.homeserver.history.event_filter import field_paths
+from minihs.homeserver.history.event_format import Reader
+from minihs.homeserver.history.recent_events import RecentEvents
 from minihs.homeserver.sync.ephemeral import Ephemeral
+from minihs.homeserver.sync.lazy_members import LazyMembers, Members
 from minihs.homeserver.sync.model import Moment, SyncRequest
 from minihs.homeserver.sync.plan import RoomPlan, RoomPlanner
+from minihs.homeserver.sync.positions import EVENTS, StreamToken
 from minihs.homeserver.sync.private_data import PrivateData
 from minihs.homeserver.sync.room_section import RoomSection, RoomSections
 from minihs.homeserver.sync.stripped import StrippedRooms

@@ -13,12 +13,12 @@ import msgspec
 
 from minihs.events.event import Event
 from minihs.events.ids import EventID, UserID
-from minihs.homeserver.event_filter import limit_of, room_predicate
-from minihs.homeserver.event_format import Entry, EventFormat, Reader
-from minihs.homeserver.positions import StreamToken
-from minihs.homeserver.room_history import RoomHistory
+from minihs.homeserver.history.event_filter import limit_of, room_predicate
+from minihs.homeserver.history.event_format import Entry, EventFormat, Reader
+from minihs.homeserver.history.room_history import RoomHistory
 from minihs.homeserver.sync.model import SyncRequest
 from minihs.homeserver.sync.plan import RoomPlan
+from minihs.homeserver.sync.positions import StreamToken
 from minihs.homeserver.sync.room_state import MEMBER, LazyLoading, RoomStateReader
 from minihs.store.events import EventStore
 from minihs.store.timeline import StateChangeRow, TimelineStore

@@ -15,9 +15,9 @@ import msgspec
 
 from minihs.events.event import StateKey
 from minihs.events.ids import EventID, RoomID, UserID
-from minihs.homeserver.event_format import Entry
-from minihs.homeserver.event_visibility import FOR_EVER
-from minihs.homeserver.rooms import Rooms
+from minihs.homeserver.history.event_format import Entry
+from minihs.homeserver.history.event_visibility import FOR_EVER
+from minihs.homeserver.rooms.service import Rooms
 from minihs.homeserver.sync.plan import RoomPlan
 from minihs.store.timeline import StateChangeRow, TimelineStore
 

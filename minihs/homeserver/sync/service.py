@@ -11,14 +11,14 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError
 
-from minihs.homeserver.notifier import Notifier
-from minihs.homeserver.positions import ACCOUNT_DATA, EVENTS, RECEIPTS, TYPING, StreamToken
-from minihs.homeserver.recent_events import RecentEvents
+from minihs.homeserver.history.recent_events import RecentEvents
 from minihs.homeserver.sync.ephemeral import Ephemeral
 from minihs.homeserver.sync.model import Moment, SyncPart, SyncRequest
+from minihs.homeserver.sync.notifier import Notifier
+from minihs.homeserver.sync.positions import ACCOUNT_DATA, EVENTS, RECEIPTS, TYPING, StreamToken
 from minihs.homeserver.sync.private_data import PrivateData
 from minihs.homeserver.sync.room_entries import RoomEntries
-from minihs.homeserver.user_rooms import UserRooms
+from minihs.homeserver.sync.user_rooms import UserRooms
 from minihs.platform.clock import Clock
 
 MAX_TIMEOUT_MS = 600_000

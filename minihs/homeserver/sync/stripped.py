@@ -11,8 +11,8 @@ import msgspec
 
 from minihs.events.event import StateKey
 from minihs.homeserver.errors import UnknownRoom
-from minihs.homeserver.event_format import STRIPPED_STATE_TYPES, stripped_event
-from minihs.homeserver.rooms import Rooms
+from minihs.homeserver.history.event_format import STRIPPED_STATE_TYPES, stripped_event
+from minihs.homeserver.rooms.service import Rooms
 from minihs.store.events import EventStore
 from minihs.store.timeline import MembershipRecord
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from minihs.homeserver.sessions import Sessions
-from minihs.homeserver.users import Users
+from minihs.homeserver.accounts.sessions import Sessions
+from minihs.homeserver.accounts.users import Users
 from minihs.http.client_api.interactive_auth import InteractiveAuth
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Route

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from minihs.events.ids import RoomID, parse_room_id
-from minihs.homeserver.account_data import AccountData as AccountDataService
+from minihs.homeserver.accounts.account_data import AccountData as AccountDataService
+from minihs.homeserver.accounts.push_rules import PUSH_RULES
+from minihs.homeserver.accounts.users import check_is_self
 from minihs.homeserver.errors import InvalidParam
-from minihs.homeserver.push_rules import PUSH_RULES
-from minihs.homeserver.users import check_is_self
 from minihs.http.errors import MatrixError
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Route

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from minihs.events.ids import UserID, parse_user_id
-from minihs.homeserver.devices import Devices
+from minihs.homeserver.accounts.devices import Devices
+from minihs.homeserver.accounts.users import Users
 from minihs.homeserver.errors import Forbidden, InvalidParam
-from minihs.homeserver.users import Users
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Route
 from minihs.store.users import UserRow

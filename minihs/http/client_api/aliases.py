@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from minihs.events.ids import parse_room_alias, parse_room_id
-from minihs.homeserver.directory import Directory
-from minihs.homeserver.room_view import RoomView
+from minihs.homeserver.room_actions.directory import Directory
+from minihs.homeserver.room_actions.view import RoomView
 from minihs.http.client_api.room_requests import room_id_of
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Route

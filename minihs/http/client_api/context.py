@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minihs.events.ids import EventID, RoomID
-from minihs.homeserver.timeline import RoomTimeline
+from minihs.homeserver.history.timeline import RoomTimeline
 from minihs.http.client_api.messages import limit, reader_of, room_event_filter
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Route

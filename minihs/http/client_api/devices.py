@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from minihs.events.ids import DeviceID
-from minihs.homeserver.devices import Devices as DeviceService
+from minihs.homeserver.accounts.devices import Devices as DeviceService
 from minihs.homeserver.errors import InvalidParam
 from minihs.http.client_api.interactive_auth import InteractiveAuth
 from minihs.http.request import ApiRequest

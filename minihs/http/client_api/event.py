@@ -6,7 +6,7 @@ from typing import Any
 
 from minihs.events.ids import EventID, RoomID
 from minihs.homeserver.errors import Forbidden, NotFound
-from minihs.homeserver.timeline import RoomTimeline
+from minihs.homeserver.history.timeline import RoomTimeline
 from minihs.http.client_api.messages import reader_of
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Route

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from minihs.homeserver.filters import MAX_FILTER_BYTES
-from minihs.homeserver.filters import Filters as FilterService
-from minihs.homeserver.users import check_is_self
+from minihs.homeserver.accounts.filters import MAX_FILTER_BYTES
+from minihs.homeserver.accounts.filters import Filters as FilterService
+from minihs.homeserver.accounts.users import check_is_self
 from minihs.http.request import ApiRequest, Reply
 from minihs.http.routing import Access, Route
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from minihs.events.ids import UserID, server_name_of
-from minihs.homeserver.sessions import Session, Sessions
+from minihs.homeserver.accounts.sessions import Session, Sessions
 from minihs.http.client_api.password_check import PasswordCheck
 from minihs.http.client_api.well_known import WellKnownSettings
 from minihs.http.errors import MatrixError

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from minihs.events.event import Event
-from minihs.homeserver.event_format import EventFormat, Reader
-from minihs.homeserver.membership import MEMBER
-from minihs.homeserver.positions import StreamToken
-from minihs.homeserver.room_view import RoomView
-from minihs.homeserver.state_content import MEMBERSHIPS
+from minihs.homeserver.history.event_format import EventFormat, Reader
+from minihs.homeserver.room_actions.membership import MEMBER
+from minihs.homeserver.room_actions.state_content import MEMBERSHIPS
+from minihs.homeserver.room_actions.view import RoomView
+from minihs.homeserver.sync.positions import StreamToken
 from minihs.http.client_api.room_requests import only_members, room_id_of
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Route

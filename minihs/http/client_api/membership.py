@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from minihs.events.ids import RoomID, ServerName, parse_room_alias, parse_room_id, parse_user_id
-from minihs.homeserver.directory import Directory
-from minihs.homeserver.membership import Membership as Memberships
+from minihs.homeserver.room_actions.directory import Directory
+from minihs.homeserver.room_actions.membership import Membership as Memberships
 from minihs.http.client_api.room_requests import only_members, room_id_of, via_of
 from minihs.http.errors import MatrixError
 from minihs.http.request import ApiRequest

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from minihs.events.ids import RoomID
-from minihs.homeserver.event_filter import (
+from minihs.homeserver.history.event_filter import (
     EVERY_ROOM_EVENT,
     MAX_LIMIT,
     RoomEventFilter,
     parse_room_event_filter,
 )
-from minihs.homeserver.event_format import Reader
-from minihs.homeserver.positions import StreamToken
-from minihs.homeserver.timeline import RoomTimeline
+from minihs.homeserver.history.event_format import Reader
+from minihs.homeserver.history.timeline import RoomTimeline
+from minihs.homeserver.sync.positions import StreamToken
 from minihs.http.errors import MatrixError
 from minihs.http.request import ApiRequest, Query
 from minihs.http.routing import Access, Route

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from minihs.homeserver.users import check_is_self
+from minihs.homeserver.accounts.users import check_is_self
 from minihs.http.errors import MatrixError
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Handler, Route

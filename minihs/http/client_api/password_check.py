@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from minihs.homeserver.accounts.users import Users
 from minihs.homeserver.errors import Forbidden
-from minihs.homeserver.users import Users
 from minihs.http.errors import MatrixError
 from minihs.http.limits import RateLimiter
 from minihs.store.users import UserRow

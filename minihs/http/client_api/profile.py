@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from minihs.events.ids import parse_user_id
-from minihs.homeserver.profiles import Profiles
-from minihs.homeserver.users import check_is_self
+from minihs.homeserver.accounts.profiles import Profiles
+from minihs.homeserver.accounts.users import check_is_self
 from minihs.http.errors import MatrixError
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Route

@@ -8,7 +8,7 @@ import msgspec
 
 from minihs.events.ids import parse_server_name
 from minihs.homeserver.errors import InvalidParam
-from minihs.homeserver.published_rooms import PublishedRooms, Search
+from minihs.homeserver.room_actions.published_rooms import PublishedRooms, Search
 from minihs.http.client_api.room_requests import room_id_of
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Route

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from minihs.homeserver.accounts.push_rules import PushRules as PushRuleService
 from minihs.homeserver.errors import InvalidParam
-from minihs.homeserver.push_rules import PushRules as PushRuleService
 from minihs.http.errors import MatrixError
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Handler, Route

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from minihs.events.ids import EventID, RoomID
-from minihs.homeserver.read_markers import FULLY_READ, ReadMarkers
-from minihs.homeserver.receipts import READ, READ_PRIVATE
+from minihs.homeserver.sync.read_markers import FULLY_READ, ReadMarkers
+from minihs.homeserver.sync.receipts import READ, READ_PRIVATE
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Route
 

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from minihs.events.ids import EventID, RoomID
-from minihs.homeserver.read_markers import FULLY_READ, ReadMarkers
-from minihs.homeserver.receipts import MAIN_THREAD, RECEIPT_TYPES, Receipts
+from minihs.homeserver.sync.read_markers import FULLY_READ, ReadMarkers
+from minihs.homeserver.sync.receipts import MAIN_THREAD, RECEIPT_TYPES, Receipts
 from minihs.http.errors import MatrixError
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Route

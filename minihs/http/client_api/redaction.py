@@ -8,8 +8,8 @@ import msgspec
 
 from minihs.events.event import Event
 from minihs.events.ids import EventID
-from minihs.homeserver.room_drafts import EventDraft
-from minihs.homeserver.sending import REDACTION, Sending
+from minihs.homeserver.room_actions.sending import REDACTION, Sending
+from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.homeserver.transactions import Record, TransactionKey, Transactions
 from minihs.http.client_api.room_requests import only_members, room_id_of
 from minihs.http.errors import MatrixError

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from minihs.events.ids import UserID
-from minihs.homeserver.sessions import Session, Sessions
-from minihs.homeserver.users import Users
+from minihs.homeserver.accounts.sessions import Session, Sessions
+from minihs.homeserver.accounts.users import Users
 from minihs.http.client_api.interactive_auth import InteractiveAuth
 from minihs.http.client_api.login import session_reply, user_reply
 from minihs.http.errors import MatrixError

@@ -8,7 +8,7 @@ import msgspec
 
 from minihs.events.ids import parse_user_id
 from minihs.events.versions import RoomVersion, supported
-from minihs.homeserver.room_creation import PRESETS, InitialState, NewRoom, RoomCreation
+from minihs.homeserver.room_actions.creation import PRESETS, InitialState, NewRoom, RoomCreation
 from minihs.http.errors import MatrixError
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Route

@@ -12,8 +12,8 @@ from typing import Any
 from minihs.events.event import Event
 from minihs.events.ids import RoomID
 from minihs.homeserver.errors import UnknownRoom
-from minihs.homeserver.room_drafts import EventDraft
-from minihs.homeserver.sending import Sending
+from minihs.homeserver.room_actions.sending import Sending
+from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.homeserver.transactions import Record, TransactionKey, Transactions
 from minihs.http.client_api.room_requests import not_a_member
 from minihs.http.dialects.base import OrdinarySend

@@ -7,10 +7,10 @@ from typing import Any
 
 from minihs.events.ids import RoomID
 from minihs.homeserver.errors import NotFound
-from minihs.homeserver.event_format import EventFormat, Reader
-from minihs.homeserver.room_drafts import EventDraft
-from minihs.homeserver.room_view import RoomView
-from minihs.homeserver.sending import Sending
+from minihs.homeserver.history.event_format import EventFormat, Reader
+from minihs.homeserver.room_actions.sending import Sending
+from minihs.homeserver.room_actions.view import RoomView
+from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.http.client_api.room_requests import only_members, room_id_of
 from minihs.http.client_api.send import Claim
 from minihs.http.dialects.base import OrdinarySend

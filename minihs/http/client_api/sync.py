@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from minihs.events.ids import UserID
-from minihs.homeserver.event_filter import EVERYTHING, Filter, parse_filter, raw_keys
-from minihs.homeserver.positions import StreamToken
+from minihs.homeserver.history.event_filter import EVERYTHING, Filter, parse_filter, raw_keys
 from minihs.homeserver.sync import Sync, SyncRequest
+from minihs.homeserver.sync.positions import StreamToken
 from minihs.http.errors import MatrixError
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Route

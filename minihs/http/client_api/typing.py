@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 
 from minihs.events.ids import RoomID
-from minihs.homeserver.typing import DEFAULT_TIMEOUT_MS, Typing
+from minihs.homeserver.sync.typing import DEFAULT_TIMEOUT_MS, Typing
 from minihs.http.errors import MatrixError
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Route

@@ -8,7 +8,7 @@ import msgspec
 
 from minihs.events.ids import parse_user_id
 from minihs.events.versions import supported
-from minihs.homeserver.room_upgrade import RoomUpgrade
+from minihs.homeserver.room_actions.upgrade import RoomUpgrade
 from minihs.http.client_api.room_requests import only_members, room_id_of
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Route

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from minihs.futures.policies import FutureLimits
-from minihs.homeserver.futures import Futures
+from minihs.homeserver.futures.service import Futures
 from minihs.homeserver.transactions import Transactions
 from minihs.http.dialects.base import Dialect
 from minihs.http.dialects.delay_query import DelayQuery

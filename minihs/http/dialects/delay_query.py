@@ -13,9 +13,9 @@ import msgspec
 from minihs.events.ids import RoomID
 from minihs.futures.model import CancelRule, Cause, Failed, Sent
 from minihs.futures.policies import FutureLimits
-from minihs.homeserver.future_errors import DelayTooLarge, UnknownFuture
-from minihs.homeserver.future_orders import FutureOrder
-from minihs.homeserver.futures import Futures
+from minihs.homeserver.futures.errors import DelayTooLarge, UnknownFuture
+from minihs.homeserver.futures.orders import FutureOrder
+from minihs.homeserver.futures.service import Futures
 from minihs.homeserver.transactions import TransactionKey, Transactions
 from minihs.http.dialects.base import Endpoint, OrdinarySend, QuietDialect
 from minihs.http.dialects.management import WITH_DELAY_ID, Management, capability

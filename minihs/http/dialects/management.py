@@ -10,8 +10,8 @@ from typing import Any
 
 from minihs.events.ids import UserID
 from minihs.futures.policies import FutureLimits
-from minihs.homeserver.future_errors import FutureConflict, NotRestartable, UnknownFuture
-from minihs.homeserver.futures import Futures
+from minihs.homeserver.futures.errors import FutureConflict, NotRestartable, UnknownFuture
+from minihs.homeserver.futures.service import Futures
 from minihs.http.dialects.base import Endpoint
 from minihs.http.dialects.table import U
 from minihs.http.errors import MatrixError

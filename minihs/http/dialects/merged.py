@@ -11,9 +11,9 @@ from msgspec import UNSET, UnsetType
 from minihs.events.ids import RoomID
 from minihs.futures.model import CancelRule, Failed, Sent
 from minihs.futures.policies import FutureLimits
-from minihs.homeserver.future_errors import DelayTooLarge, UnknownFuture
-from minihs.homeserver.future_orders import FutureOrder
-from minihs.homeserver.futures import Futures, Scheduled
+from minihs.homeserver.futures.errors import DelayTooLarge, UnknownFuture
+from minihs.homeserver.futures.orders import FutureOrder
+from minihs.homeserver.futures.service import Futures, Scheduled
 from minihs.homeserver.transactions import Record, TransactionKey, Transactions
 from minihs.http.dialects.base import Endpoint, QuietDialect
 from minihs.http.dialects.management import Management, capability, not_found

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from minihs.events.ids import RoomID
 from minihs.futures.model import CancelRule, Future
-from minihs.homeserver.future_errors import (
+from minihs.homeserver.futures.errors import (
     ForeignGroup,
     FutureConflict,
     NoTimeoutInGroup,
@@ -20,8 +20,8 @@ from minihs.homeserver.future_errors import (
     TokenUnknown,
     UnknownFuture,
 )
-from minihs.homeserver.future_orders import FutureOrder
-from minihs.homeserver.futures import Futures, Scheduled
+from minihs.homeserver.futures.orders import FutureOrder
+from minihs.homeserver.futures.service import Futures, Scheduled
 from minihs.homeserver.transactions import Record, TransactionKey, Transactions
 from minihs.http.dialects.base import Endpoint, QuietDialect
 from minihs.http.dialects.lockout import TokenLockout

@@ -13,7 +13,7 @@ import msgspec
 
 from minihs.events.event import Event
 from minihs.events.ids import EventID, ServerName, parse_event_id
-from minihs.homeserver.serving import MAX_BACKFILL, MAX_MISSING_EVENTS, RoomServing
+from minihs.homeserver.elsewhere.serving import MAX_BACKFILL, MAX_MISSING_EVENTS, RoomServing
 from minihs.http.errors import MatrixError
 from minihs.http.federation_api.paths import LIMIT, V1, event_of, room_of
 from minihs.http.request import ApiRequest

@@ -14,9 +14,9 @@ import msgspec
 
 from minihs.events.ids import parse_user_id
 from minihs.events.signatures import Signer
-from minihs.homeserver.handshakes import IncompatibleRoomVersion, supported_version
-from minihs.homeserver.invited import InvitedServer
-from minihs.homeserver.resident import Handshake, ResidentServer
+from minihs.homeserver.elsewhere.handshakes import IncompatibleRoomVersion, supported_version
+from minihs.homeserver.elsewhere.invited import InvitedServer
+from minihs.homeserver.elsewhere.resident import Handshake, ResidentServer
 from minihs.http.errors import MatrixError
 from minihs.http.federation_api.paths import LIMIT, V1, V2, event_of, room_of
 from minihs.http.request import ApiRequest, Reply

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from minihs.homeserver.published_rooms import PublishedRooms, Search
+from minihs.homeserver.room_actions.published_rooms import PublishedRooms, Search
 from minihs.http.errors import MatrixError
 from minihs.http.federation_api.paths import LIMIT, V1
 from minihs.http.request import ApiRequest

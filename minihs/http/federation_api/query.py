@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from minihs.events.ids import ServerName, parse_room_alias, parse_user_id, server_name_of
-from minihs.homeserver.directory import Directory
-from minihs.homeserver.profiles import Profiles
+from minihs.homeserver.accounts.profiles import Profiles
+from minihs.homeserver.room_actions.directory import Directory
 from minihs.http.errors import MatrixError
 from minihs.http.federation_api.paths import LIMIT, V1
 from minihs.http.request import ApiRequest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minihs.events.ids import parse_event_id
-from minihs.homeserver.serving import RoomServing, StateAnswer
+from minihs.homeserver.elsewhere.serving import RoomServing, StateAnswer
 from minihs.http.federation_api.paths import LIMIT, V1, room_of
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Route

@@ -9,7 +9,7 @@ import pytest
 
 from minihs.events.ids import EventID, UserID
 from minihs.homeserver.errors import InvalidParam
-from minihs.homeserver.event_filter import parse_filter
+from minihs.homeserver.history.event_filter import parse_filter
 from tests.support.sync_service import Client, SyncServer, bodies, joined, timeline_ids
 
 ALICE, BOB = "@alice:hs1", "@bob:hs1"

@@ -12,8 +12,8 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from minihs.events.ids import UserID
-from minihs.homeserver.recent_events import RecentEvents
-from minihs.homeserver.room_drafts import EventDraft
+from minihs.homeserver.history.recent_events import RecentEvents
+from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.platform.clock import Clock, sleep
 from minihs.store.database import Database, open_database
 from minihs.store.reader import Params, Reader, Row

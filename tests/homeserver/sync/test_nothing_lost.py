@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minihs.homeserver.recent_events import RecentEvents
+from minihs.homeserver.history.recent_events import RecentEvents
 from tests.support.sync_service import Client, SyncServer
 
 ALICE, BOB, CAROL = "@alice:hs1", "@bob:hs1", "@carol:hs1"

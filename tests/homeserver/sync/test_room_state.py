@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from minihs.events.event import StateKey
 from minihs.events.ids import EventID, RoomID, UserID
-from minihs.homeserver.event_format import Entry
-from minihs.homeserver.event_visibility import FOR_EVER, Viewer
+from minihs.homeserver.history.event_format import Entry
+from minihs.homeserver.history.event_visibility import FOR_EVER, Viewer
 from minihs.homeserver.sync.plan import RoomPlan
 from minihs.homeserver.sync.room_state import LazyLoading, RoomStateReader
 from minihs.platform.clock import VirtualClock

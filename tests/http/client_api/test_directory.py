@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from minihs.events.ids import RoomID, ServerName
-from minihs.homeserver.remote import AliasTarget
+from minihs.homeserver.elsewhere.protocols import AliasTarget
 from tests.support.rooms_world import RoomsWorld, Unavailable, at, refused
 
 ALICE, BOB, ADMIN, GUEST = "@alice:hs1", "@bob:hs1", "@admin:hs1", "@guest:hs1"

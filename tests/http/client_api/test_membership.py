@@ -8,7 +8,7 @@ import pytest
 
 from minihs.events.ids import RoomID, ServerName
 from minihs.federation.client import RemoteRefusal
-from minihs.homeserver.remote import AliasTarget
+from minihs.homeserver.elsewhere.protocols import AliasTarget
 from tests.support.rooms_world import RoomsWorld, Unavailable, at, refused
 
 ALICE, BOB, GUEST = "@alice:hs1", "@bob:hs1", "@guest:hs1"

@@ -1,0 +1,1 @@
+"""Accounts: users, their devices and sessions, and the data they keep here."""

@@ -1,0 +1,286 @@
+"""Membership changes through other servers: joins, knocks, leaves and invites over federation.
+
+The implementation of `remote.RemoteMembership`. Source: Server-Server API, "Joining Rooms", "Knocking upon a
+room", "Inviting to a room", "Leaving Rooms (Rejecting Invites)".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from minihs.events.build import build_event
+from minihs.events.event import Event, InvalidEvent, parse_event
+from minihs.events.ids import EventID, RoomID, ServerName, UserID, server_name_of
+from minihs.events.signatures import Signer
+from minihs.events.versions import SUPPORTED, RoomVersion
+from minihs.federation.admission import Admission, Dropped
+from minihs.federation.client import RemoteRefusal, Unreachable
+from minihs.federation.inbound import InboundEvents
+from minihs.federation.join_reply import BadJoinReply, verify_join_reply
+from minihs.federation.outliers import Outliers
+from minihs.federation.receiver import CannotDecide
+from minihs.federation.remote_rooms import RemoteRooms, Template
+from minihs.homeserver.elsewhere.distant_rooms import DistantRooms, stripped
+from minihs.homeserver.elsewhere.handshakes import AUTHORISED_VIA, identifying_state
+from minihs.homeserver.errors import Forbidden, Unavailable, UnknownRoom
+from minihs.homeserver.rooms.service import EventDraft, Rooms
+from minihs.platform.clock import Clock
+from minihs.platform.lanes import LaneFull, Lanes
+from minihs.store.events import Standing
+from minihs.store.writer import BatchFailed, WriterStopped
+
+log = Logger()
+
+MAX_SERVERS = 8  # asked in turn for one request
+MAX_JOINS_WAITING = 100  # for one room
+
+Result = TypeVar("Result")
+
+
+class _TemplateFields(msgspec.Struct, frozen=True):
+    """What of a template goes into our event; the rest we know ourselves."""
+
+    depth: int
+    prev_events: list[EventID]
+    auth_events: list[EventID]
+    content: dict[str, Any]
+
+
+class RemoteMemberships:
+    """Changes memberships where another server must take part."""
+
+    def __init__(
+        self,
+        *,
+        signer: Signer,
+        clock: Clock,
+        rooms: Rooms,
+        distant_rooms: DistantRooms,
+        remote: RemoteRooms,
+        admission: Admission,
+        outliers: Outliers,
+        inbound: InboundEvents,
+    ) -> None:
+        self._signer = signer
+        self._clock = clock
+        self._rooms = rooms
+        self._distant_rooms = distant_rooms
+        self._remote = remote
+        self._admission = admission
+        self._outliers = outliers
+        self._inbound = inbound
+        self._joins: Lanes[RoomID] = Lanes(MAX_JOINS_WAITING)
+        self._joining: dict[RoomID, list[Deferred[None]]] = {}
+
+    async def joins_settled(self, room_id: RoomID) -> None:
+        """Wait until no join to the room is under way: events that come meanwhile can be judged then."""
+        waiting = self._joining.get(room_id)
+        if waiting is not None:
+            settled: Deferred[None] = Deferred()
+            waiting.append(settled)
+            await settled
+
+    async def join_remote(
+        self, room_id: RoomID, user_id: UserID, via: Sequence[ServerName], content: Mapping[str, Any]
+    ) -> RoomID:
+        """See `RemoteMembership`. Joins to one room go one after another: the second finds us in the room."""
+        try:
+            await self._joins.run(room_id, lambda: self._join(room_id, user_id, via, content))
+        except LaneFull as full:
+            raise Unavailable("Too many joins to this room are under way. Please try again.") from full
+        return room_id
+
+    async def leave_remote(
+        self, room_id: RoomID, user_id: UserID, via: Sequence[ServerName], content: Mapping[str, Any]
+    ) -> None:
+        """See `RemoteMembership`."""
+
+        async def leave(server: ServerName) -> Event:
+            template = await self._remote.make("leave", server, room_id, user_id, ())
+            event = self._event(server, template, room_id, user_id, content)
+            await self._remote.send_leave(server, room_id, event.event_id, event.pdu)
+            return event
+
+        try:
+            event = await self._ask_in_turn(via, leave)
+        except (RemoteRefusal, Unavailable, UnknownRoom) as problem:
+            log.info(
+                "{user_id} leaves {room_id} here alone: {problem}",
+                user_id=user_id,
+                room_id=room_id,
+                problem=problem,
+            )
+            event = await self._leave_of_our_own(room_id, user_id, content)
+        await self._distant_rooms.record(event)
+
+    async def knock_remote(
+        self, room_id: RoomID, user_id: UserID, via: Sequence[ServerName], content: Mapping[str, Any]
+    ) -> RoomID:
+        """See `RemoteMembership`."""
+
+        async def knock(server: ServerName) -> tuple[Event, list[dict[str, Any]]]:
+            template = await self._remote.make("knock", server, room_id, user_id, sorted(SUPPORTED))
+            event = self._event(server, template, room_id, user_id, content)
+            told = await self._remote.send_knock(server, room_id, event.event_id, event.pdu)
+            genuine = await self._admission.admit_all(told, event.version, room_id)
+            return event, [stripped(one) for one in genuine.events.values() if one.is_state]
+
+        event, told = await self._ask_in_turn(via, knock)
+        await self._distant_rooms.record(event, [*told, stripped(event)])
+        return room_id
+
+    async def invite_remote(self, draft: EventDraft) -> Event:
+        """See `RemoteMembership`."""
+        event = await self._rooms.build(draft)
+        if event.state_key is None:
+            raise TypeError("an invite is a state event")
+        server = server_name_of(event.state_key)
+        told = await identifying_state(self._rooms, event.room_id, ("m.room.member", event.sender))
+        try:
+            pdu = await self._remote.invite(
+                server,
+                event.room_id,
+                event.event_id,
+                pdu=event.pdu,
+                room_version=event.version.id,
+                room_state=[one.pdu for one in told],
+            )
+            signed = self._admission.parse(pdu, event.version, event.room_id)
+        except (Unreachable, Dropped) as problem:
+            raise Unavailable(f"{server} could not be asked to take the invite: {problem}") from problem
+        if signed.event_id != event.event_id or not _signed_by(signed, server):
+            raise Unavailable(f"{server} did not sign the invite.")
+        # Of the answer we keep the signature alone: anything else in it need not be what we sent.
+        signatures = {**event.pdu["signatures"], server: signed.pdu["signatures"][server]}
+        event = self._admission.parse({**event.pdu, "signatures": signatures}, event.version, event.room_id)
+        try:
+            received = await self._inbound.receive(self._signer.server_name, event, forward=True)
+            if received.durable is not None:
+                await received.durable
+        except (CannotDecide, LaneFull, BatchFailed, WriterStopped) as problem:
+            raise Unavailable(f"The invite could not be put into the room: {problem}") from problem
+        if received.standing is not Standing.ACCEPTED:
+            raise Forbidden(f"The invite is no longer allowed: {received.refusal}")
+        return event
+
+    async def _join(
+        self, room_id: RoomID, user_id: UserID, via: Sequence[ServerName], content: Mapping[str, Any]
+    ) -> None:
+        if await self._rooms.is_resident(room_id) and await self._join_here(room_id, user_id, content):
+            return
+        self._joining.setdefault(room_id, [])
+        try:
+            await self._ask_in_turn(via, lambda server: self._join_through(server, room_id, user_id, content))
+        finally:
+            for settled in self._joining.pop(room_id):
+                settled.callback(None)
+
+    async def _join_here(self, room_id: RoomID, user_id: UserID, content: Mapping[str, Any]) -> bool:
+        """Join a room that we have entered while this join was waiting; False if others must vouch."""
+        current = await self._rooms.state_event(room_id, "m.room.member", user_id)
+        if current is not None and current.membership == "join":
+            return True
+        draft = EventDraft(
+            room_id=room_id, sender=user_id, type="m.room.member", state_key=user_id, content=content
+        )
+        try:
+            await self._rooms.send(draft)
+        except Forbidden:
+            return False
+        return True
+
+    async def _join_through(
+        self, server: ServerName, room_id: RoomID, user_id: UserID, content: Mapping[str, Any]
+    ) -> None:
+        template = await self._remote.make("join", server, room_id, user_id, sorted(SUPPORTED))
+        event = self._event(server, template, room_id, user_id, content)
+        reply = await self._remote.send_join(server, room_id, event.event_id, event.pdu)
+        try:
+            joined = await verify_join_reply(reply, event, admission=self._admission, outliers=self._outliers)
+        except BadJoinReply as bad:
+            raise Unreachable(f"{server} let {user_id} in, but its reply is not good. {bad}") from bad
+        await self._rooms.adopt(event.version, joined.event, joined.state_before, joined.outliers)
+
+    def _event(
+        self,
+        server: ServerName,
+        template: Template,
+        room_id: RoomID,
+        user_id: UserID,
+        content: Mapping[str, Any],
+    ) -> Event:
+        """Our signed member event on the place in the graph that the template gives it; Unreachable when
+        the template makes no event."""
+        version = SUPPORTED.get(template.room_version)
+        if version is None:
+            raise Unreachable(f"{server} offers room version {template.room_version!r}.")
+        try:
+            place = msgspec.convert(template.event, _TemplateFields)
+            wanted = dict(content)
+            if AUTHORISED_VIA in place.content and wanted.get("membership") == "join":
+                wanted[AUTHORISED_VIA] = place.content[AUTHORISED_VIA]
+            event = build_event(
+                version=version,
+                signer=self._signer,
+                room_id=room_id,
+                type="m.room.member",
+                sender=user_id,
+                content=wanted,
+                state_key=user_id,
+                origin_server_ts=self._clock.wall_ms(),
+                depth=place.depth,
+                prev_events=place.prev_events,
+                auth_events=place.auth_events,
+            )
+            return parse_event(event.pdu, version)
+        except (msgspec.ValidationError, InvalidEvent) as error:
+            raise Unreachable(f"{server} gave a template that makes no event: {error}") from error
+
+    async def _leave_of_our_own(self, room_id: RoomID, user_id: UserID, content: Mapping[str, Any]) -> Event:
+        """A leave that no other server ever sees, to end the membership here."""
+        version = await self._version_of(room_id)
+        return build_event(
+            version=version,
+            signer=self._signer,
+            room_id=room_id,
+            type="m.room.member",
+            sender=user_id,
+            content=dict(content),
+            state_key=user_id,
+            origin_server_ts=self._clock.wall_ms(),
+            depth=1,
+            prev_events=(),
+            auth_events=(),
+        )
+
+    async def _version_of(self, room_id: RoomID) -> RoomVersion:
+        distant = await self._distant_rooms.maybe_version(room_id)
+        return await self._rooms.version_of(room_id) if distant is None else distant
+
+    async def _ask_in_turn(
+        self, servers: Sequence[ServerName], ask: Callable[[ServerName], Awaitable[Result]]
+    ) -> Result:
+        """The first success; else the last refusal, or Unavailable if nobody could be asked."""
+        refusal: RemoteRefusal | None = None
+        problems: list[str] = []
+        for server in servers[:MAX_SERVERS]:
+            try:
+                return await ask(server)
+            except RemoteRefusal as refused:
+                refusal = refused
+            except Unreachable as unreachable:
+                problems.append(str(unreachable))
+        if refusal is not None:
+            raise refusal
+        if not problems:
+            raise UnknownRoom("This server does not know the room, and no server was named that might.")
+        raise Unavailable(f"No server could help. {' '.join(problems)}")
+
+
+def _signed_by(event: Event, server: ServerName) -> bool:
+    return bool(event.pdu["signatures"].get(server))

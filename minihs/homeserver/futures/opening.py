@@ -1,0 +1,98 @@
+"""Puts the futures service together from its parts: the one place that knows in which order they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from minihs.events.ids import ServerName, UserID
+from minihs.futures.policies import CancelPolicy, FutureLimits, by_cancel_rule
+from minihs.homeserver.futures.due_times import DueTimes
+from minihs.homeserver.futures.groups import FutureGroups
+from minihs.homeserver.futures.retention import FutureRetention
+from minihs.homeserver.futures.scheduler import Scheduler
+from minihs.homeserver.futures.sending import DescribeError, EventSender, FutureSending, StandingOf
+from minihs.homeserver.futures.service import Futures
+from minihs.homeserver.futures.steady_clock import SteadyClock
+from minihs.homeserver.futures.steps import FutureSteps
+from minihs.homeserver.futures.tokens import FutureTokens
+from minihs.homeserver.rooms.service import Rooms
+from minihs.platform.clock import Clock
+from minihs.platform.entropy import Entropy
+from minihs.store.futures import FutureStore
+from minihs.store.reader import Reader
+from minihs.store.writer import Writer
+
+
+class FutureService(msgspec.Struct, frozen=True, kw_only=True):
+    """Futures on command, and the scheduler that `start`s and `stop`s."""
+
+    futures: Futures
+    scheduler: Scheduler
+
+
+async def open_future_service(
+    *,
+    reader: Reader,
+    writer: Writer,
+    clock: Clock,
+    entropy: Entropy,
+    server_name: ServerName,
+    rooms: Rooms,
+    sender: EventSender,
+    standing_of: StandingOf,
+    describe: DescribeError,
+    charge: Callable[[UserID], None],
+    limits: FutureLimits,
+    cancels: CancelPolicy = by_cancel_rule,
+) -> FutureService:
+    """The futures service over a database; it observes `rooms` from now on. Time stands still for it until
+    `scheduler.start()`.
+
+    `sender` sends events (`Sending`), `standing_of` says what an account may do, `describe` puts a refusal
+    into Matrix' words, `charge` takes one due send from a user's budget.
+    """
+    store = FutureStore(reader)
+    steady = SteadyClock(clock, store)
+    groups = FutureGroups(store)
+    due_times = DueTimes(store.all_due_after)
+    retention = FutureRetention(store=store, writer=writer, clock=clock, limits=limits)
+    steps = FutureSteps(
+        store=store,
+        writer=writer,
+        clock=steady,
+        groups=groups,
+        due_times=due_times,
+        retention=retention,
+        cancels=cancels,
+    )
+    sending = FutureSending(
+        store=store,
+        clock=steady,
+        groups=groups,
+        due_times=due_times,
+        steps=steps,
+        sender=sender,
+        standing_of=standing_of,
+        describe=describe,
+        charge=charge,
+    )
+    futures = Futures(
+        server_name=server_name,
+        store=store,
+        writer=writer,
+        entropy=entropy,
+        clock=steady,
+        groups=groups,
+        steps=steps,
+        sending=sending,
+        tokens=FutureTokens(store),
+        retention=retention,
+        rooms=rooms,
+        limits=limits,
+    )
+    await futures.load()
+    rooms.observe(steps)
+    scheduler = Scheduler(clock=clock, steady=steady, due_times=due_times, sender=sending, writer=writer)
+    return FutureService(futures=futures, scheduler=scheduler)

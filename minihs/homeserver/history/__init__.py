@@ -1,0 +1,1 @@
+"""What has happened in rooms, as one user may see it."""

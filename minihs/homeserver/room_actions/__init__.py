@@ -1,0 +1,1 @@
+"""What users do with rooms: create, join, send, publish, look."""

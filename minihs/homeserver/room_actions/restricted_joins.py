@@ -1,0 +1,74 @@
+"""Joins to restricted rooms: does the user meet a condition, and who here can vouch for them?
+
+Serves our own users and, through make_join and send_join, those of other servers. Source: Client-Server API,
+"Restricted rooms"; Server-Server API, "Restricted rooms"; room version 8 and later, `join_rule` `restricted`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from minihs.events.ids import RoomID, ServerName, UserID, server_name_of
+from minihs.homeserver.errors import Forbidden, UnableToAuthoriseJoin, UnableToGrantJoin
+from minihs.homeserver.rooms.service import Rooms
+from minihs.store.memberships import MembershipStore
+
+RESTRICTED_RULES = ("restricted", "knock_restricted")
+
+
+class RestrictedJoins:
+    """Finds the `join_authorised_via_users_server` of a join."""
+
+    def __init__(self, *, server_name: ServerName, rooms: Rooms, memberships: MembershipStore) -> None:
+        self._server_name = server_name
+        self._rooms = rooms
+        self._memberships = memberships
+
+    async def authoriser(self, room_id: RoomID, user_id: UserID) -> UserID | None:
+        """The user of this server who vouches for a join; None when the join needs nobody to.
+
+        The room must be one that we are in. Raises Forbidden when no condition holds, UnableToAuthoriseJoin
+        when none can be checked here, UnableToGrantJoin when nobody here has the power to invite.
+        """
+        join_rules = await self._rooms.state_event(room_id, "m.room.join_rules")
+        if join_rules is None or join_rules.content.get("join_rule") not in RESTRICTED_RULES:
+            return None
+        current = await self._rooms.state_event(room_id, "m.room.member", user_id)
+        if current is not None and current.membership in ("join", "invite"):
+            return None
+        if current is not None and current.membership == "ban":
+            raise Forbidden("You are banned from this room.")
+        await self._check_conditions(join_rules.content, user_id)
+        return await self._inviter(room_id)
+
+    async def _check_conditions(self, join_rules: Mapping[str, Any], user_id: UserID) -> None:
+        checked = 0
+        for room_id in _required_rooms(join_rules):
+            ours = server_name_of(user_id) == self._server_name
+            if ours or await self._rooms.is_resident(room_id):
+                checked += 1
+                row = await self._memberships.maybe_membership(user_id, room_id)
+                if row is not None and row.membership == "join":
+                    return
+        if checked:
+            raise Forbidden("You are in none of the rooms whose members may join this one without an invite.")
+        raise UnableToAuthoriseJoin("This server cannot check any of the room's conditions for joining.")
+
+    async def _inviter(self, room_id: RoomID) -> UserID:
+        power = await self._rooms.power_levels(room_id)
+        joined = await self._rooms.joined_users(room_id)
+        ours = [user_id for user_id in joined if server_name_of(user_id) == self._server_name]
+        able = [user_id for user_id in ours if power.level_of(user_id) >= power.invite]
+        if not able:
+            raise UnableToGrantJoin("Nobody of this server in the room has the power to invite.")
+        return max(able, key=power.level_of)  # of equals the first by name
+
+
+def _required_rooms(join_rules: Mapping[str, Any]) -> Iterator[RoomID]:
+    allow = join_rules.get("allow")
+    for condition in allow if isinstance(allow, list) else ():
+        if isinstance(condition, Mapping) and condition.get("type") == "m.room_membership":
+            room_id = condition.get("room_id")
+            if isinstance(room_id, str):
+                yield RoomID(room_id)

@@ -1,0 +1,158 @@
+"""Replacing a room by one of another version.
+
+Source: Client-Server API, "Room Upgrades", server behaviour, whose steps are numbered here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from minihs.events.event import Event
+from minihs.events.ids import RoomID, UserID
+from minihs.events.versions import RoomVersion
+from minihs.homeserver.errors import Forbidden, HomeserverError, UnknownRoom
+from minihs.homeserver.room_actions.creation import (
+    CREATE,
+    POWER_LEVELS,
+    InitialState,
+    RoomCreation,
+    default_power_levels,
+)
+from minihs.homeserver.room_actions.directory import CANONICAL_ALIAS, Directory
+from minihs.homeserver.room_actions.membership import MEMBER
+from minihs.homeserver.rooms.drafts import EventDraft
+from minihs.homeserver.rooms.service import Rooms
+from minihs.store.directory import DirectoryStore
+from minihs.store.writer import Batch
+
+TOMBSTONE = "m.room.tombstone"
+_TRANSFERRED = (
+    "m.room.join_rules",
+    "m.room.history_visibility",
+    "m.room.guest_access",
+    "m.room.encryption",
+    "m.room.server_acl",
+    "m.room.name",
+    "m.room.topic",
+    "m.room.avatar",
+    CANONICAL_ALIAS,  # because its aliases move, too
+)
+_KEPT_OF_CREATE = ("type", "m.federate")
+
+
+class RoomUpgrade:
+    """Upgrades rooms."""
+
+    def __init__(
+        self, *, rooms: Rooms, creation: RoomCreation, directory: Directory, published: DirectoryStore
+    ) -> None:
+        self._rooms = rooms
+        self._creation = creation
+        self._directory = directory
+        self._published = published
+
+    async def upgrade(
+        self,
+        room_id: RoomID,
+        upgrader: UserID,
+        version: RoomVersion,
+        additional_creators: Sequence[UserID] = (),
+    ) -> RoomID:
+        """Replace a room; returns its successor. Raises UnknownRoom, Forbidden, InvalidRoomState."""
+        await self._check_allowed(room_id, upgrader)  # 1
+        create = await self._state_event(room_id, CREATE)
+        if create is None:
+            raise UnknownRoom(f"This server does not know the room {room_id}.")
+        creators = [name for name in dict.fromkeys(additional_creators) if name != upgrader]
+        create_content = await self._create_content(create, upgrader, version, creators)  # 2
+        states = await self._transferred(room_id, upgrader, version, creators)  # 3
+        was_published = await self._published.is_published(room_id)
+
+        def also(batch: Batch, event: Event) -> None:
+            if event.type == CREATE:
+                self._directory.move_aliases(batch, room_id, event.room_id)  # 4
+                if was_published:
+                    self._published.set_published(batch, room_id, False)
+                    self._published.set_published(batch, event.room_id, True)
+
+        successor = await self._creation.create_with(version, upgrader, create_content, states, also=also)
+        tombstone = {"body": "This room has been replaced.", "replacement_room": successor}
+        await self._send(room_id, upgrader, TOMBSTONE, tombstone)  # 5
+        await self._quieten(room_id, upgrader)  # 6
+        return successor
+
+    async def _check_allowed(self, room_id: RoomID, upgrader: UserID) -> None:
+        member = await self._state_event(room_id, MEMBER, upgrader)
+        if member is None or member.membership != "join":
+            raise Forbidden("You are not in this room.")
+        power = await self._rooms.power_levels(room_id)
+        if power.level_of(upgrader) < power.needed_for_event(TOMBSTONE, is_state=True):
+            raise Forbidden("You need the power to send m.room.tombstone.")
+
+    async def _create_content(
+        self, create: Event, upgrader: UserID, version: RoomVersion, creators: Sequence[UserID]
+    ) -> dict[str, Any]:
+        latest = await self._rooms.extremities(create.room_id)
+        content: dict[str, Any] = {
+            key: create.content[key] for key in _KEPT_OF_CREATE if key in create.content
+        }
+        content["room_version"] = version.id
+        content["predecessor"] = {"room_id": create.room_id, "event_id": latest[0]}
+        if version.creator_in_content:
+            content["creator"] = upgrader
+        if version.privileged_creators and creators:
+            content["additional_creators"] = list(creators)
+        return content
+
+    async def _transferred(
+        self, room_id: RoomID, upgrader: UserID, version: RoomVersion, creators: Sequence[UserID]
+    ) -> list[InitialState]:
+        old_levels = await self._levels(room_id)
+        users = dict(old_levels.get("users", {}))
+        if version.privileged_creators:
+            starting = default_power_levels((), version, 0)
+            users = {name: level for name, level in users.items() if name not in (upgrader, *creators)}
+        else:
+            # The upgrader must be able to set every level of the old room.
+            starting = default_power_levels((upgrader,), version, 0)
+            highest = max((100, *_levels_in(old_levels)))
+            starting["users"][upgrader] = highest
+            users.setdefault(upgrader, highest)
+        states = [InitialState(POWER_LEVELS, starting)]
+        for event_type in _TRANSFERRED:
+            event = await self._state_event(room_id, event_type)
+            if event is not None:
+                states.append(InitialState(event_type, event.content))
+        if old_levels:
+            states.append(InitialState(POWER_LEVELS, {**old_levels, "users": users}))
+        return states
+
+    async def _levels(self, room_id: RoomID) -> dict[str, Any]:
+        event = await self._state_event(room_id, POWER_LEVELS)
+        return {} if event is None else dict(event.content)
+
+    async def _quieten(self, room_id: RoomID, upgrader: UserID) -> None:
+        levels = await self._levels(room_id)
+        level = max(50, levels.get("users_default", 0) + 1)
+        for key in ("events_default", "invite"):
+            levels[key] = max(level, levels.get(key, 0))
+        try:
+            await self._send(room_id, upgrader, POWER_LEVELS, levels)
+            if await self._state_event(room_id, CANONICAL_ALIAS) is not None:
+                await self._send(room_id, upgrader, CANONICAL_ALIAS, {})
+        except HomeserverError:
+            return  # "if possible": the tombstone says enough
+
+    async def _send(self, room_id: RoomID, sender: UserID, event_type: str, content: dict[str, Any]) -> None:
+        await self._rooms.send(
+            EventDraft(room_id=room_id, sender=sender, type=event_type, state_key="", content=content)
+        )
+
+    async def _state_event(self, room_id: RoomID, event_type: str, state_key: str = "") -> Event | None:
+        return await self._rooms.state_event(room_id, event_type, state_key)
+
+
+def _levels_in(content: dict[str, Any]) -> list[int]:
+    tables = [content, *(content.get(key, {}) for key in ("users", "events", "notifications"))]
+    return [level for table in tables for level in table.values() if isinstance(level, int)]

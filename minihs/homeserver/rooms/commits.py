@@ -1,0 +1,302 @@
+"""Commits: an event that has its place becomes rows of one batch, then durable, then known to others.
+
+Everything that is stored with an event is put together here, whether it is our own or came from elsewhere.
+When the batch is durable, the caller's Deferred fires first, then observers hear of it (`/sync`, futures),
+then the federation queues are woken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from minihs.events.event import Event
+from minihs.events.ids import EventID, RoomID, ServerName, UserID, server_name_of
+from minihs.homeserver.rooms.drafts import EventDraft
+from minihs.homeserver.rooms.memory import RoomMemory
+from minihs.homeserver.rooms.states import RoomStates
+from minihs.rooms.state_map import StateChange
+from minihs.store.events import EventRow, EventStore
+from minihs.store.rooms import RoomStore
+from minihs.store.state import StateGroup, StateStore
+from minihs.store.streams import Stream
+from minihs.store.writer import Batch, Writer
+
+log = Logger()
+
+Also = Callable[[Batch, Event], None]
+"""Adds rows that are stored together with an event or not at all."""
+
+
+class CommittedEvent(msgspec.Struct, frozen=True):
+    """An accepted event that is durable, and how it changed the room's current state."""
+
+    row: EventRow
+    state_changes: tuple[StateChange, ...]
+    local: bool
+
+    @property
+    def event(self) -> Event:
+        return self.row.event
+
+    @property
+    def position(self) -> int:
+        return self.row.position
+
+
+class RoomObserver(Protocol):
+    """Hears of every accepted event of every room."""
+
+    def event_queued(self, event: Event, batch: Batch) -> None:
+        """The event has its place and its batch is still open: add rows that must be stored with it."""
+
+    def event_committed(self, committed: CommittedEvent) -> None:
+        """The event is durable."""
+
+    def event_failed(self, event: Event) -> None:
+        """The batch of an event that was queued has failed; nothing of it is stored."""
+
+
+class Pending(msgspec.Struct):
+    """Events of one room that become durable together.
+
+    `done` fires when they are. `durable_*` is what readers of the room are shown from then on.
+    """
+
+    room: RoomMemory
+    local: bool
+    batch: Batch = msgspec.field(default_factory=Batch)
+    rows: list[EventRow] = msgspec.field(default_factory=list)
+    changes: list[tuple[StateChange, ...]] = msgspec.field(default_factory=list)
+    groups: list[StateGroup] = msgspec.field(default_factory=list)
+    servers: set[ServerName] = msgspec.field(default_factory=set)
+    redacted: list[EventID] = msgspec.field(default_factory=list)
+    announced: bool = True
+    done: Deferred[None] = msgspec.field(default_factory=Deferred)
+
+
+class RoomCommits:
+    """Puts batches together, submits them and spreads the news."""
+
+    def __init__(
+        self,
+        *,
+        server_name: ServerName,
+        writer: Writer,
+        rooms: RoomStore,
+        events: EventStore,
+        states: StateStore,
+        reads: RoomStates,
+        stream: Stream,
+        lowest_position: int,
+        on_failed: Callable[[RoomID], None],
+        wake_federation: Callable[[Sequence[ServerName]], None],
+    ) -> None:
+        self._server_name = server_name
+        self._writer = writer
+        self._rooms = rooms
+        self._events = events
+        self._states = states
+        self._reads = reads
+        self._stream = stream
+        self._lowest_position = lowest_position
+        self._on_failed = on_failed
+        self._wake_federation = wake_federation
+        self._observers: list[RoomObserver] = []
+
+    def observe(self, observer: RoomObserver) -> None:
+        """Tell `observer` of every accepted event."""
+        self._observers.append(observer)
+
+    def next_position(self) -> int:
+        """A live position; the batch must be submitted before control is given away."""
+        return self._stream.allocate()
+
+    def history_position(self) -> int:
+        """A position below all others, for history and outliers."""
+        self._lowest_position -= 1
+        return self._lowest_position
+
+    def begin_room(self, pending: Pending, create: Event, also: Also | None) -> None:
+        """A new room, with its create event as the first of `pending`."""
+        room = pending.room
+        room.group = self._states.add_snapshot(pending.batch, room.state)
+        pending.groups.append(room.group)
+        self._rooms.add_room(pending.batch, room.room_id, room.version.id, room.group.number)
+        draft = EventDraft(
+            room_id=room.room_id, sender=create.sender, type=create.type, content=create.content
+        )
+        self.append(pending, create, draft, None, also)
+
+    def append(
+        self,
+        pending: Pending,
+        event: Event,
+        draft: EventDraft,
+        redaction_target: EventRow | None,
+        also: Also | None,
+    ) -> None:
+        """Put an authorised event of our own at the end of its room."""
+        room = pending.room
+        batch = pending.batch
+        if also is not None:
+            also(batch, event)  # first: it may still refuse, and then nothing has been touched
+        position = self.next_position()
+        before = after = room.group
+        changes: tuple[StateChange, ...] = ()
+        servers_before = room.server_list()
+        if event.state_key is not None:
+            key = (event.type, event.state_key)
+            changes = (StateChange(key, before.state.get(key), event.event_id),)
+            state = before.state.set(key, event.event_id)
+            after = self._states.add_delta(batch, before, [(key, event.event_id)], state)
+            pending.groups.append(after)
+            room.auth_events.put(event.event_id, event)
+            self.add_changes(pending, position, changes, {event.event_id: event})
+        row = EventRow(
+            event=event,
+            position=position,
+            before_group=before.number,
+            after_group=after.number,
+            device_id=draft.device_id,
+            txn_id=draft.txn_id,
+            delay_id=draft.delay_id,
+        )
+        self._events.add(batch, row)
+        self._rooms.replace_extremities(
+            batch,
+            room.room_id,
+            [prev for prev in room.extremities if prev in event.prev_events],
+            (event.event_id,),
+        )
+        if redaction_target is not None:
+            self.redact(pending, redaction_target, event)
+        self._add_outbound(pending, position, event, servers_before)
+        for observer in self._observers:
+            observer.event_queued(event, batch)
+        pending.rows.append(row)
+        pending.changes.append(changes)
+        room.group = after
+        room.extremities = (
+            *(prev for prev in room.extremities if prev not in event.prev_events),
+            event.event_id,
+        )
+        room.depth = event.depth
+
+    def add_changes(
+        self,
+        pending: Pending,
+        position: int,
+        changes: Iterable[StateChange],
+        events: dict[EventID, Event],
+    ) -> None:
+        """Record changes of the room's current state; `events` has what keys are set to."""
+        room_id = pending.room.room_id
+        for change in changes:
+            self._rooms.add_state_change(pending.batch, position, room_id, change.key, change.old, change.new)
+            event_type, state_key = change.key
+            if event_type != "m.room.member":
+                continue
+            user_id = UserID(state_key)
+            if change.new is None:
+                self._rooms.drop_membership(pending.batch, user_id, room_id)
+                pending.room.set_membership(user_id, None)
+                continue
+            event = events[change.new]
+            membership = event.membership or "leave"
+            self._rooms.set_membership(
+                pending.batch,
+                user_id=user_id,
+                room_id=room_id,
+                membership=membership,
+                event_id=event.event_id,
+                sender=event.sender,
+                position=position,
+            )
+            pending.room.set_membership(user_id, membership)
+
+    def redact(self, pending: Pending, target: EventRow, redaction: Event) -> None:
+        """Serve `target` in redacted form once `pending` is durable."""
+        self._events.redact(pending.batch, target.event.event_id, redaction.event_id)
+        pending.redacted.append(target.event.event_id)
+
+    def submit(self, pending: Pending) -> None:
+        """Hand the batch to the writer, behind everything that was submitted before."""
+        room = pending.room
+        if pending.groups and room.group is pending.groups[-1]:
+            self._rooms.set_state_group(pending.batch, room.room_id, room.group.number)
+        room.under_way += 1
+        self._reads.under_way(pending.rows, pending.groups)
+        self._writer.submit(pending.batch, chain=room.room_id).addCallbacks(
+            self._committed,
+            self._failed,
+            callbackArgs=(pending, room.group, room.extremities),
+            errbackArgs=(pending,),
+        )
+
+    def queue_event(self, pending: Pending, event: Event) -> None:
+        """Let observers add their rows for an event from elsewhere."""
+        for observer in self._observers:
+            observer.event_queued(event, pending.batch)
+
+    def forward(self, pending: Pending, position: int, servers: Sequence[ServerName]) -> None:
+        """Other servers must get the event at `position` from us."""
+        if servers:
+            self._rooms.add_outbound(pending.batch, position, servers)
+            pending.servers.update(servers)
+
+    def _add_outbound(
+        self, pending: Pending, position: int, event: Event, servers_before: tuple[ServerName, ...]
+    ) -> None:
+        # A server hears of the event with which its last user leaves; one that is invited gets the event by
+        # the invite itself.
+        servers = pending.room.server_list()
+        if servers is not servers_before:
+            servers = tuple(sorted({*servers, *servers_before}))
+        if event.membership in ("leave", "ban") and event.state_key is not None:
+            target_server = server_name_of(event.state_key)
+            if target_server not in servers:
+                servers = tuple(sorted((*servers, target_server)))
+        self.forward(pending, position, [server for server in servers if server != self._server_name])
+
+    def _committed(
+        self, _: None, pending: Pending, group: StateGroup, extremities: tuple[EventID, ...]
+    ) -> None:
+        room = pending.room
+        room.under_way -= 1
+        room.durable = group.state
+        room.durable_extremities = extremities
+        for state_group in pending.groups:
+            self._states.remember(state_group)
+        for row in pending.rows:
+            self._events.remember(row)
+        for event_id in pending.redacted:
+            self._events.forget(event_id)
+        self._reads.settled(pending.rows, pending.groups)
+        for row in pending.rows:
+            self._stream.committed(row.position)
+        pending.done.callback(None)
+        if pending.announced:
+            for row, changes in zip(pending.rows, pending.changes, strict=True):
+                committed = CommittedEvent(row, changes, pending.local)
+                for observer in self._observers:
+                    with log.failuresHandled("an observer failed on a committed event"):
+                        observer.event_committed(committed)
+        if pending.servers:
+            self._wake_federation(sorted(pending.servers))
+
+    def _failed(self, failure: Failure, pending: Pending) -> None:
+        pending.room.under_way -= 1
+        self._reads.settled(pending.rows, pending.groups)
+        self._on_failed(pending.room.room_id)
+        if pending.announced:
+            for row in pending.rows:
+                for observer in self._observers:
+                    with log.failuresHandled("an observer failed on an event that was not stored"):
+                        observer.event_failed(row.event)
+        pending.done.errback(failure)

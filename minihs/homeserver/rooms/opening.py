@@ -1,0 +1,89 @@
+"""Puts the room service together from its parts: the one place that knows in which order they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from minihs.events.ids import ServerName
+from minihs.events.signatures import Signer
+from minihs.homeserver.rooms.commits import RoomCommits
+from minihs.homeserver.rooms.memory import RoomMemories
+from minihs.homeserver.rooms.placement import RoomPlacement
+from minihs.homeserver.rooms.redactions import RoomRedactions
+from minihs.homeserver.rooms.service import Rooms
+from minihs.homeserver.rooms.states import RoomStates
+from minihs.platform.clock import Clock
+from minihs.platform.entropy import Entropy
+from minihs.store.events import EventStore
+from minihs.store.reader import Reader
+from minihs.store.rooms import RoomStore
+from minihs.store.state import StateStore
+from minihs.store.streams import Stream
+from minihs.store.writer import Writer
+
+ROOMS_IN_MEMORY = 1_000
+
+
+class RoomService(msgspec.Struct, frozen=True, kw_only=True):
+    """The room service and what others read beside it."""
+
+    rooms: Rooms
+    events: EventStore
+    stream: Stream
+
+
+async def open_room_service(
+    *,
+    reader: Reader,
+    writer: Writer,
+    signer: Signer,
+    clock: Clock,
+    entropy: Entropy,
+    wake_federation: Callable[[Sequence[ServerName]], None],
+) -> RoomService:
+    """The room service over a database, with its counters set after what is stored."""
+    events = EventStore(reader)
+    lowest, highest = await events.positions()
+    state_groups = await StateStore.open(reader)
+    rooms = RoomStore(reader)
+    await rooms.load()
+    stream = Stream(highest)
+    states = RoomStates(events, state_groups)
+    memories = RoomMemories(rooms, events, state_groups, capacity=ROOMS_IN_MEMORY)
+    commits = RoomCommits(
+        server_name=signer.server_name,
+        writer=writer,
+        rooms=rooms,
+        events=events,
+        states=state_groups,
+        reads=states,
+        stream=stream,
+        lowest_position=lowest,
+        on_failed=memories.drop,
+        wake_federation=wake_federation,
+    )
+    redactions = RoomRedactions(events, states, commits)
+    placement = RoomPlacement(
+        server_name=signer.server_name,
+        writer=writer,
+        rooms=rooms,
+        events=events,
+        state_groups=state_groups,
+        memories=memories,
+        states=states,
+        redactions=redactions,
+        commits=commits,
+    )
+    service = Rooms(
+        signer=signer,
+        clock=clock,
+        entropy=entropy,
+        memories=memories,
+        states=states,
+        redactions=redactions,
+        commits=commits,
+        placement=placement,
+    )
+    return RoomService(rooms=service, events=events, stream=stream)

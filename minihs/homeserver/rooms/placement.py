@@ -1,0 +1,323 @@
+"""Placement: events from elsewhere find their place in a room's graph, history and state.
+
+The receipt checks were made by the receiver; here an event comes with its standing and the state before it.
+Everything runs under the room's lock, because a state resolution may have to wait for events to be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+
+from minihs.events.event import Event
+from minihs.events.ids import EventID, ServerName, server_name_of
+from minihs.events.versions import RoomVersion
+from minihs.homeserver.rooms.commits import Pending, RoomCommits
+from minihs.homeserver.rooms.memory import RoomMemories, RoomMemory
+from minihs.homeserver.rooms.redactions import RoomRedactions
+from minihs.homeserver.rooms.states import IncompleteHistory, RoomStates
+from minihs.rooms.dag import extremities_after
+from minihs.rooms.power import CREATE
+from minihs.rooms.state_map import StateChange, StateMap
+from minihs.store.events import EventRow, EventStore, Standing
+from minihs.store.rooms import RoomStore
+from minihs.store.state import StateGroup, StateStore
+from minihs.store.writer import Batch, Writer
+
+
+class RoomPlacement:
+    """Places what other servers made."""
+
+    def __init__(
+        self,
+        *,
+        server_name: ServerName,
+        writer: Writer,
+        rooms: RoomStore,
+        events: EventStore,
+        state_groups: StateStore,
+        memories: RoomMemories,
+        states: RoomStates,
+        redactions: RoomRedactions,
+        commits: RoomCommits,
+    ) -> None:
+        self._server_name = server_name
+        self._writer = writer
+        self._rooms = rooms
+        self._events = events
+        self._state_groups = state_groups
+        self._memories = memories
+        self._states = states
+        self._redactions = redactions
+        self._commits = commits
+
+    async def receive(
+        self,
+        event: Event,
+        state_before: StateMap,
+        standing: Standing,
+        refusal: str | None,
+        forward_from: ServerName | None,
+    ) -> Deferred[None]:
+        """Place one event; see `Rooms.receive`."""
+        room = await self._memories.locked(event.room_id)
+        try:
+            known = await self._states.maybe_row(event.event_id)
+            if known is not None and not known.standing.is_outlier:
+                return _already_done()
+            return await self._place(room, event, state_before, standing, refusal, forward_from)
+        finally:
+            room.lock.release()
+
+    async def adopt(
+        self, version: RoomVersion, join_event: Event, state_before: StateMap, outliers: Sequence[Event]
+    ) -> Deferred[None]:
+        """Enter a room through another server; see `Rooms.adopt`."""
+        old = await self._memories.maybe(join_event.room_id)
+        if old is not None:
+            await old.lock.acquire()
+        try:
+            return await self._adopt(version, join_event, state_before, outliers, old)
+        finally:
+            if old is not None:
+                old.lock.release()
+
+    async def store_outliers(self, events: Sequence[tuple[Event, str | None]]) -> None:
+        """Store events without a place; each with the reason for its rejection, or None. Known ones stay."""
+        batch = Batch()
+        for event, refusal in events:
+            self._add_outlier(batch, event, refusal)
+        await self._writer.submit(batch)
+
+    async def store_history(self, events: Sequence[tuple[Event, StateMap]]) -> None:
+        """Store accepted events from before our time, newest first, each with the state before it."""
+        batch = Batch()
+        groups: list[StateGroup] = []
+        newer: StateGroup | None = None
+        for event, state_before in events:
+            before = self._group_near(batch, newer, state_before, groups)
+            after = self._after(batch, before, event, groups)
+            newer = before
+            row = EventRow(
+                event=event,
+                position=self._commits.history_position(),
+                before_group=before.number,
+                after_group=after.number,
+            )
+            self._events.add(batch, row, may_be_known=True)
+        await self._writer.submit(batch)
+        for event, _ in events:
+            self._events.forget(event.event_id)
+
+    async def _place(
+        self,
+        room: RoomMemory,
+        event: Event,
+        state_before: StateMap,
+        standing: Standing,
+        refusal: str | None,
+        forward_from: ServerName | None,
+    ) -> Deferred[None]:
+        pending = Pending(room, local=False, announced=standing is Standing.ACCEPTED)
+        before = await self._group_of(room, pending, event, state_before)
+        rejected = standing is Standing.REJECTED
+        after = before if rejected else self._after(pending.batch, before, event, pending.groups)
+        extremities, current = room.extremities, room.group
+        changes: tuple[StateChange, ...] = ()
+        changed: dict[EventID, Event] = {}
+        if standing is Standing.ACCEPTED:
+            if not await self._has_accepted_child(event):
+                extremities = await self._extremities_after(room, event)
+                current = await self._current_group(room, pending, event, extremities, after)
+                changes = self._changes(room, event, before, after, current)
+                changed = await self._states.events(
+                    change.new
+                    for change in changes
+                    if change.new is not None and change.new != event.event_id
+                )
+                changed[event.event_id] = event
+            await self._redactions.apply(pending, event, before.state)
+
+        # From here to the submission nothing waits: positions are submitted in the order of allocation.
+        row = EventRow(
+            event=event,
+            position=self._commits.next_position(),
+            standing=standing,
+            refusal=refusal,
+            before_group=before.number,
+            after_group=after.number,
+        )
+        pending.rows.append(row)
+        pending.changes.append(changes)
+        self._events.add(pending.batch, row, may_be_known=True)
+        servers = room.server_list()
+        self._commits.add_changes(pending, row.position, changes, changed)
+        self._rooms.replace_extremities(pending.batch, room.room_id, room.extremities, extremities)
+        if forward_from is not None:
+            passed_over = (self._server_name, forward_from, server_name_of(event.sender))
+            self._commits.forward(
+                pending, row.position, [server for server in servers if server not in passed_over]
+            )
+        if standing is Standing.ACCEPTED:
+            self._commits.queue_event(pending, event)
+        if current is not room.group:
+            self._rooms.set_state_group(pending.batch, room.room_id, current.number)
+        room.group, room.extremities = current, extremities
+        if event.event_id in extremities:
+            room.depth = max(room.depth, event.depth)
+        room.remember(changed.values())
+        self._commits.submit(pending)
+        return pending.done
+
+    async def _group_of(
+        self, room: RoomMemory, pending: Pending, event: Event, state: StateMap
+    ) -> StateGroup:
+        """A stored group for the state before the event: one that is there, or a delta to it."""
+        if state is room.group.state:
+            return room.group
+        known = await self._states.groups_after(event.prev_events[:1])
+        base = known[0] if known else room.group
+        return self._group_near(pending.batch, base, state, pending.groups)
+
+    def _group_near(
+        self, batch: Batch, base: StateGroup | None, state: StateMap, groups: list[StateGroup]
+    ) -> StateGroup:
+        if base is None:
+            group = self._state_groups.add_snapshot(batch, state)
+        else:
+            changes = base.state.difference(state)
+            if not changes:
+                return base
+            group = self._state_groups.add_delta(
+                batch, base, [(change.key, change.new) for change in changes], state
+            )
+        groups.append(group)
+        return group
+
+    def _after(self, batch: Batch, before: StateGroup, event: Event, groups: list[StateGroup]) -> StateGroup:
+        if event.state_key is None:
+            return before
+        state = before.state.set(event.key, event.event_id)
+        group = self._state_groups.add_delta(batch, before, [(event.key, event.event_id)], state)
+        groups.append(group)
+        return group
+
+    async def _has_accepted_child(self, event: Event) -> bool:
+        for child_id in await self._events.all_children(event.event_id):
+            child = await self._states.maybe_row(child_id)
+            if child is not None and child.standing is Standing.ACCEPTED:
+                return True
+        return False
+
+    async def _extremities_after(self, room: RoomMemory, event: Event) -> tuple[EventID, ...]:
+        """The forward extremities with the event, which also stands for the refused events it follows."""
+        if len(event.prev_events) == 1 and event.prev_events == room.extremities:
+            return (event.event_id,)
+        prevs_of_refused: dict[EventID, tuple[EventID, ...]] = {}
+        to_visit = list(event.prev_events)
+        while to_visit:
+            prev_id = to_visit.pop()
+            if prev_id in prevs_of_refused or prev_id in room.extremities:
+                continue
+            row = await self._states.maybe_row(prev_id)
+            if row is not None and row.standing in (Standing.REJECTED, Standing.SOFT_FAILED):
+                prevs_of_refused[prev_id] = row.event.prev_events
+                to_visit.extend(row.event.prev_events)
+        return extremities_after(room.extremities, event, prevs_of_refused)
+
+    async def _current_group(
+        self,
+        room: RoomMemory,
+        pending: Pending,
+        event: Event,
+        extremities: Sequence[EventID],
+        after: StateGroup,
+    ) -> StateGroup:
+        """The state of the room with the event in it: resolved over all forward extremities."""
+        others = [event_id for event_id in extremities if event_id != event.event_id]
+        if not others:
+            return after
+        groups = await self._states.groups_after(others)
+        if groups is None:
+            raise IncompleteHistory(others)
+        forks = [after.state, *(group.state for group in groups)]
+        state = await self._states.resolve(room.version, forks, placing=event)
+        if state == after.state:
+            return after
+        return self._group_near(pending.batch, room.group, state, pending.groups)
+
+    def _changes(
+        self, room: RoomMemory, event: Event, before: StateGroup, after: StateGroup, current: StateGroup
+    ) -> tuple[StateChange, ...]:
+        if current is room.group:
+            return ()
+        if current is after and before.state is room.group.state:
+            return (StateChange(event.key, before.state.get(event.key), event.event_id),)
+        return room.group.state.difference(current.state)
+
+    async def _adopt(
+        self,
+        version: RoomVersion,
+        join_event: Event,
+        state_before: StateMap,
+        outliers: Sequence[Event],
+        old: RoomMemory | None,
+    ) -> Deferred[None]:
+        batch = Batch()
+        groups: list[StateGroup] = []
+        before = self._group_near(batch, None, state_before, groups)
+        after = self._after(batch, before, join_event, groups)
+        by_id = {event.event_id: event for event in outliers}
+        by_id[join_event.event_id] = join_event
+        room = RoomMemory(
+            room_id=join_event.room_id,
+            version=version,
+            group=after,
+            extremities=(join_event.event_id,),
+            depth=join_event.depth,
+            durable=state_before if old is None else old.durable,
+            durable_extremities=() if old is None else old.durable_extremities,
+        )
+        if old is not None:
+            room.set_members(sorted(old.joined))
+        room.remember(by_id[event_id] for key, event_id in after.state.items() if key == CREATE)
+        # From here to the submission nothing waits: positions are submitted in the order of allocation.
+        pending = Pending(room, local=True, batch=batch, groups=groups)
+        self._rooms.add_room(batch, room.room_id, version.id, after.number)
+        for event in outliers:
+            self._add_outlier(batch, event, None)
+        row = EventRow(
+            event=join_event,
+            position=self._commits.next_position(),
+            before_group=before.number,
+            after_group=after.number,
+        )
+        self._events.add(batch, row, may_be_known=True)
+        self._rooms.replace_extremities(
+            batch, room.room_id, () if old is None else old.extremities, room.extremities
+        )
+        old_state = StateMap() if old is None else old.state
+        changes = old_state.difference(after.state)
+        self._commits.add_changes(pending, row.position, changes, by_id)
+        pending.rows.append(row)
+        pending.changes.append(changes)
+        self._commits.queue_event(pending, join_event)
+        self._memories.put(room)
+        self._commits.submit(pending)
+        return pending.done
+
+    def _add_outlier(self, batch: Batch, event: Event, refusal: str | None) -> None:
+        row = EventRow(
+            event=event,
+            position=self._commits.history_position(),
+            standing=Standing.OUTLIER if refusal is None else Standing.REJECTED_OUTLIER,
+            refusal=refusal,
+        )
+        self._events.add(batch, row, may_be_known=True)
+
+
+def _already_done() -> Deferred[None]:
+    done: Deferred[None] = Deferred()
+    done.callback(None)
+    return done
