@@ -604,6 +604,7 @@ class Server:
             tokens=parts.sessions,
             trusted_proxies=proxies,
             observer=observer,
+            max_body=config.http.max_request_bytes,
         )
         self.federation_site = ApiFactory(
             Router(federation_routes(parts)),
