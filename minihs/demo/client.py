@@ -69,6 +69,12 @@ class Client:
             raise RequestFailed(response.status, reply)
         return reply
 
+    def close(self) -> None:
+        """Let go of the connection; a later request opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
     def register(self, username: str, password: str) -> None:
         """Make an account and log in as it."""
         reply = self.request(

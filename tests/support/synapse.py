@@ -68,7 +68,14 @@ class SynapseProcess:
             time.sleep(0.02)
         return time.monotonic() - started
 
+    def kill(self) -> None:
+        """`kill -9`."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
     def stop(self) -> None:
+        """Ask it to end, and insist if it does not."""
         if self.process is None or self.process.poll() is not None:
             return
         self.process.send_signal(signal.SIGTERM)

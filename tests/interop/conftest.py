@@ -1,0 +1,75 @@
+"""One pair of running servers, ours and a Synapse, for all tests that need both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import count
+
+import pytest
+
+from minihs.demo.processes import ServerProcess
+from tests.support.peers import Peer, new_peer
+from tests.support.processes import AnyServer, Stage
+from tests.support.synapse import PYTHON as SYNAPSE_PYTHON
+from tests.support.synapse import SynapseProcess
+
+COMPLAINT = re.compile(r" (WARNING|ERROR|CRITICAL) synapse\.(federation|handlers|crypto|event_auth|state)\b")
+"""What Synapse would log about events, signatures or requests that it did not like."""
+
+_numbers = count(1)
+
+
+@dataclass
+class Pair:
+    """Our server and Synapse, and as many users on each as a test asks for."""
+
+    minihs: ServerProcess
+    synapse: SynapseProcess
+    closing: ExitStack = field(default_factory=ExitStack)
+
+    def ours(self, name: str) -> Peer:
+        """A new user on our server."""
+        return self._user(self.minihs, name)
+
+    def theirs(self, name: str) -> Peer:
+        """A new user on Synapse."""
+        return self._user(self.synapse, name)
+
+    def users(self, side: str) -> tuple[Peer, Peer]:
+        """A user on the side that is named, and one on the other."""
+        ours, theirs = self.ours("ann"), self.theirs("sue")
+        return (ours, theirs) if side == "minihs" else (theirs, ours)
+
+    def _user(self, server: AnyServer, name: str) -> Peer:
+        peer = new_peer(server, f"{name}{next(_numbers)}")
+        self.closing.callback(peer.close)
+        return peer
+
+
+@pytest.fixture(scope="session")
+def running_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Both servers, for the whole session. Nothing may have gone wrong in them unseen when it ends."""
+    if not SYNAPSE_PYTHON.exists():
+        pytest.skip("Synapse is not installed: scripts/interop-environment synapse")
+    stage = Stage(tmp_path_factory.mktemp("with-synapse"))
+    pair = Pair(stage.minihs("minihs"), stage.synapse("synapse"))
+    try:
+        pair.minihs.start()
+        pair.synapse.start()
+        yield pair
+    finally:
+        stage.close()
+    assert "Traceback" not in pair.minihs.log_file.read_text()
+    complaints = [line for line in pair.synapse.log_file.read_text().splitlines() if COMPLAINT.search(line)]
+    assert complaints == []
+
+
+@pytest.fixture
+def pair(running_pair: Pair) -> Iterator[Pair]:
+    """The running servers, with users of this test's own."""
+    mine = Pair(running_pair.minihs, running_pair.synapse)
+    with mine.closing:
+        yield mine

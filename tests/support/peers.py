@@ -1,0 +1,183 @@
+"""Users of real servers, ours and others': what they do over the client API, what they wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from minihs.demo.client import Client, RequestFailed, quote
+from tests.support.processes import PATIENCE_S, AnyServer, until
+
+Found = TypeVar("Found")
+Json = dict[str, Any]
+
+PASSWORD = "correct horse battery staple"
+UNSTABLE = "/_matrix/client/unstable/org.matrix.msc4140"
+
+
+@dataclass
+class Peer(Client):
+    """A client whose `/sync` replies are kept, so that a test can look for whatever they bring."""
+
+    server_name: str = ""
+    replies: list[Json] = field(default_factory=list, repr=False)
+
+    def sync(self, timeout_ms: int = 0) -> list[Json]:
+        query: Json = {"timeout": timeout_ms}
+        if self.since is not None:
+            query["since"] = self.since
+        reply = self.request("GET", "/_matrix/client/v3/sync", **query)
+        self.since = reply["next_batch"]
+        self.replies.append(reply)
+        fresh = [event for room_id in _rooms(reply, "join") for event in timeline(reply, room_id)]
+        self.timeline += fresh
+        return fresh
+
+    def look_for(self, find: Callable[[Json], Found | None], what: str) -> Found:
+        """What `find` finds in a sync reply, among those that came and those that come within a while."""
+        looked = 0
+
+        def look() -> Found | None:
+            nonlocal looked
+            if looked == len(self.replies):
+                self.sync(timeout_ms=500)
+            found = find(self.replies[looked])
+            looked += 1
+            return found
+
+        return until(look, f"{self.user_id} to see {what}", PATIENCE_S)
+
+    def sees(self, event_id: str) -> Json:
+        """The event, once it has come down this user's sync."""
+        return self.wait_for(lambda event: bool(event["event_id"] == event_id), event_id)
+
+    def sees_body(self, body: str) -> Json:
+        """The first message with this body."""
+        return self.wait_for(lambda event: event["content"].get("body") == body, repr(body))
+
+    def sees_invite(self, room_id: str) -> list[Json]:
+        """The stripped state of an invite, once it has come."""
+
+        def invite(reply: Json) -> list[Json] | None:
+            room = _rooms(reply, "invite").get(room_id)
+            return None if room is None else list(room["invite_state"]["events"])
+
+        return self.look_for(invite, f"an invite to {room_id}")
+
+    def sees_ephemeral(self, room_id: str, kind: str, wanted: Callable[[Json], bool]) -> Json:
+        """The content of a typing notice or of receipts that fits."""
+
+        def content(reply: Json) -> Json | None:
+            room = _rooms(reply, "join").get(room_id, {})
+            for event in room.get("ephemeral", {}).get("events", []):
+                if event["type"] == kind and wanted(event["content"]):
+                    return dict(event["content"])
+            return None
+
+        return self.look_for(content, f"{kind} in {room_id}")
+
+    def create(self, version: str, **options: Any) -> str:
+        """A public room of that version; returns its ID."""
+        body = {"preset": "public_chat", "room_version": version, **options}
+        return str(self.request("POST", "/_matrix/client/v3/createRoom", body)["room_id"])
+
+    def join(self, room: str, via: str) -> str:
+        """Join by ID or alias; returns the room's ID."""
+        reply = self.request("POST", f"/_matrix/client/v3/join/{quote(room)}", {}, server_name=via, via=via)
+        return str(reply["room_id"])
+
+    def act(self, room_id: str, action: str, user_id: str | None = None) -> None:
+        """`leave`, or `invite`, `kick`, `ban`, `unban` somebody."""
+        self.room(room_id, "POST", action, {} if user_id is None else {"user_id": user_id})
+
+    def put_state(self, room_id: str, event_type: str, content: Json, state_key: str = "") -> str:
+        """Set state; returns the event's ID."""
+        path = f"state/{event_type}/{quote(state_key)}"
+        return str(self.room(room_id, "PUT", path, content)["event_id"])
+
+    def redact(self, room_id: str, event_id: str) -> str:
+        """Redact an event; returns the redaction's ID."""
+        path = f"redact/{quote(event_id)}/redact-{len(self.replies)}-{event_id[1:9]}"
+        return str(self.room(room_id, "PUT", path, {"reason": "a test"})["event_id"])
+
+    def delay(
+        self, room_id: str, event_type: str, content: Json, delay_ms: int, state_key: str | None
+    ) -> str:
+        """Hand the server a delayed event as shipped clients do (`delay-query`); returns its delay ID."""
+        base = f"/_matrix/client/v3/rooms/{quote(room_id)}"
+        if state_key is None:
+            path = f"{base}/send/{event_type}/delay{next(self._txn_ids)}"
+        else:
+            path = f"{base}/state/{event_type}/{quote(state_key)}"
+        reply = self.request("PUT", path, content, **{"org.matrix.msc4140.delay": delay_ms})
+        return str(reply["delay_id"])
+
+    def manage_delayed(self, delay_id: str, action: str) -> None:
+        """`restart`, `send` or `cancel`, at the path that shipped clients and servers share."""
+        self.request("POST", f"{UNSTABLE}/delayed_events/{quote(delay_id)}", {"action": action})
+
+    def state(self, room_id: str) -> dict[tuple[str, str], tuple[str, Json]]:
+        """The room's complete current state as this user's server has it: event ID and content by key."""
+        events = self.room(room_id, "GET", "state")
+        return {
+            (event["type"], event["state_key"]): (event["event_id"], event["content"]) for event in events
+        }
+
+    def membership_of(self, user: Peer, room_id: str) -> str | None:
+        """What this user's server says of somebody's membership."""
+        try:
+            content = self.room(room_id, "GET", f"state/m.room.member/{quote(user.user_id)}")
+        except RequestFailed as error:
+            if error.status != 404:
+                raise
+            return None
+        return str(content["membership"])
+
+    def sees_membership(self, user: Peer, room_id: str, membership: str) -> None:
+        """Wait until this user's server says so of somebody."""
+        until(
+            lambda: self.membership_of(user, room_id) == membership,
+            f"{user.user_id} to be seen as {membership!r} by {self.server_name}",
+        )
+
+
+def new_peer(server: AnyServer, username: str) -> Peer:
+    """A user with a fresh account on that server."""
+    peer = Peer("127.0.0.1", server.client_port, server_name=server.server_name)
+    peer.register(username, PASSWORD)
+    return peer
+
+
+def assert_same_state(room_id: str, *peers: Peer) -> None:
+    """All of them come to have the same complete current state of the room, event IDs included."""
+
+    def states() -> list[dict[tuple[str, str], tuple[str, Json]]]:
+        return [peer.state(room_id) for peer in peers]
+
+    try:
+        until(lambda: all(state == states()[0] for state in states()), "equal states", 10)
+    except AssertionError:
+        first, *others = states()
+        for other in others:
+            assert other == first
+
+
+def timeline(reply: Json, room_id: str) -> list[Json]:
+    """What a sync reply brings of a joined room."""
+    room: Json = _rooms(reply, "join").get(room_id, {})
+    return list(room.get("timeline", {}).get("events", []))
+
+
+def refusal(request: Callable[[], Any]) -> str:
+    """The errcode with which a request is refused."""
+    try:
+        request()
+    except RequestFailed as error:
+        return str(error.errcode)
+    raise AssertionError("the request was not refused")
+
+
+def _rooms(reply: Json, kind: str) -> Json:
+    rooms: Json = reply.get("rooms", {}).get(kind, {})
+    return rooms

@@ -1,0 +1,73 @@
+"""Real server processes for tests: a stage with a throwaway authority that ends what was started on it.
+
+What the processes are is in `minihs.demo.processes` and `tests.support.synapse`; no claims belong here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from minihs.demo.processes import ServerProcess, free_ports
+from minihs.federation.dev_ca import DevCa, names_of
+from tests.support.synapse import SynapseProcess
+
+AnyServer = ServerProcess | SynapseProcess
+Found = TypeVar("Found")
+
+PATIENCE_S = 20.0
+"""How long anything may take that another process does; far more than it needs on a busy machine."""
+
+QUICK_RETRIES = ("federation.retry_initial_ms=100", "federation.retry_max_ms=1000")
+
+
+def until(look: Callable[[], Found | None], what: str, patience_s: float = PATIENCE_S) -> Found:
+    """What `look` finds, asking again until it finds something; AssertionError after a while."""
+    ends = time.monotonic() + patience_s
+    pause_s = 0.01
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < ends, f"waited {patience_s:.0f} s in vain for {what}"
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, 0.3)  # who is asked has work to do
+
+
+class Stage:
+    """A folder with a certificate authority of its own, and the server processes started in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.authority = DevCa(folder / "ca")
+        self._processes: list[AnyServer] = []
+
+    def minihs(self, label: str, settings: Iterable[str] = QUICK_RETRIES) -> ServerProcess:
+        """A server of ours that has not been started yet."""
+        server = ServerProcess(label=label, folder=self.folder, settings=settings, **self._place(label))
+        self._processes.append(server)
+        return server
+
+    def synapse(self, label: str) -> SynapseProcess:
+        """A Synapse that has not been started yet."""
+        server = SynapseProcess(folder=self.folder / label, **self._place(label))
+        self._processes.append(server)
+        return server
+
+    def close(self) -> None:
+        """End every process of this stage, whatever state it is in."""
+        for process in self._processes:
+            process.stop()
+
+    def _place(self, label: str) -> dict[str, Any]:
+        client_port, federation_port = free_ports(2)
+        leaf = self.authority.issue(label, names_of(["localhost"]))
+        return {
+            "client_port": client_port,
+            "federation_port": federation_port,
+            "ca_file": self.authority.certificate,
+            "certificate": leaf.certificate,
+            "private_key": leaf.private_key,
+        }
