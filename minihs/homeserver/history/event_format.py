@@ -155,7 +155,7 @@ def only_fields(rendered: Mapping[str, Any], fields: Iterable[Sequence[str]]) ->
     kept: dict[str, Any] = {
         name: rendered[name] for name in ("event_id", "type", "state_key", "room_id") if name in rendered
     }
-    for path in fields:
+    for path in sorted(fields, key=len):  # the whole of something before its parts
         source: Any = rendered
         for name in path:
             if not isinstance(source, Mapping) or name not in source:
