@@ -11,7 +11,7 @@ from minihs.events.ids import RoomID
 from minihs.federation.client import RemoteRefusal, Unreachable
 from minihs.homeserver.elsewhere.receiver import REPLY_WITHIN_MS
 from minihs.store.events import Standing
-from tests.homeserver.test_receiver import ALICE, MALLORY, announced, meeting, standing
+from tests.homeserver.elsewhere.test_receiver import ALICE, MALLORY, announced, meeting, standing
 from tests.support.deferreds import finish, start
 from tests.support.federated import FederatedServer
 from tests.support.hostile_peer import HostilePeer

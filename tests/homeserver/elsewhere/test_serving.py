@@ -9,7 +9,7 @@ import pytest
 from minihs.events.event import Event, parse_event
 from minihs.events.ids import RoomID
 from minihs.federation.client import RemoteRefusal
-from tests.homeserver.test_receiver import ALICE, MALLORY, meeting
+from tests.homeserver.elsewhere.test_receiver import ALICE, MALLORY, meeting
 from tests.support.federated import FederatedServer
 from tests.support.hostile_peer import V1, HostilePeer
 
