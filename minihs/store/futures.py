@@ -227,12 +227,12 @@ class FutureStore:
         )
 
     def finalise(self, batch: Batch, future: Future) -> None:
-        """Keep the outcome of a future, once, and stop its timer."""
+        """Keep the outcome of a future, and stop its timer; the batch fails when it has one already."""
         if future.outcome is None:
             raise ValueError("a future without an outcome is not finalised")
         batch.add(
             "UPDATE futures SET outcome = ?, cause = ?, finalised_ts = ?, event_id = ?, error = ?,"
-            " started_ms = ?, since_ts = ? WHERE future_id = ? AND outcome IS NULL",
+            " started_ms = ?, since_ts = ? WHERE future_id = ?",
             (*outcome_columns(future.outcome), future.started_ms, future.since_ts, future.id),
         )
         if future.timeout_ms is not None:

@@ -191,7 +191,7 @@ class FutureServer(RoomServer):
 
     def crash(self) -> None:
         """Nothing of the process goes on: its timers are gone, and what was not written is lost."""
-        for call in self.clock.getDelayedCalls():
+        for call in list(self.clock.getDelayedCalls()):
             call.cancel()
         self.writer._pending.clear()
         self.writer._busy = False

@@ -58,6 +58,7 @@ class FutureGroups:
         self._capacity = capacity
         self._groups: dict[GroupID, LiveGroup] = {}
         self._recent: dict[GroupID, None] = {}
+        self._loading: dict[GroupID, list[Deferred[None]]] = {}
         self._by_delay_id: dict[str, LiveGroup] = {}
         self._by_name: dict[str, LiveGroup] = {}
         self._by_slot: dict[StateSlot, dict[GroupID, LiveGroup]] = {}
@@ -78,13 +79,7 @@ class FutureGroups:
 
     async def one(self, group_id: GroupID) -> LiveGroup | None:
         """The group; None when it is finished."""
-        live = self._groups.get(group_id)
-        if live is None:
-            group = await self._store.maybe_group(group_id)
-            live = self._groups.get(group_id)
-            if live is None and group is not None:
-                live = LiveGroup(group)
-                self.add(live)
+        live = self._groups.get(group_id) or await self._load(group_id)
         if live is not None and group_id in self._recent:
             del self._recent[group_id]
             self._recent[group_id] = None
@@ -173,6 +168,27 @@ class FutureGroups:
                 groups.pop(group.id, None)
                 if not groups:
                     del self._by_slot[slot]
+
+    async def _load(self, group_id: GroupID) -> LiveGroup | None:
+        """Read a group, for all who ask meanwhile: a second answer of the store could be older than what the
+        first has led to."""
+        waiters = self._loading.get(group_id)
+        if waiters is not None:
+            waiter: Deferred[None] = Deferred()
+            waiters.append(waiter)
+            await waiter
+            return await self.one(group_id)
+        self._loading[group_id] = waiters = []
+        try:
+            group = await self._store.maybe_group(group_id)
+            live = None if group is None else LiveGroup(group)
+            if live is not None:
+                self.add(live)
+        finally:
+            del self._loading[group_id]
+            for waiter in waiters:
+                waiter.callback(None)
+        return live
 
     def _index(self, live: LiveGroup) -> None:
         group = live.group

@@ -53,6 +53,11 @@ CREATE TRIGGER future_finalised AFTER UPDATE OF outcome ON futures
     UPDATE future_counts SET scheduled = scheduled - 1 WHERE owner = NEW.owner;
 END;
 
+-- Whatever else may go wrong: a batch that would send a finalised future is not stored, its event included.
+CREATE TRIGGER future_has_one_outcome BEFORE UPDATE OF outcome ON futures WHEN OLD.outcome IS NOT NULL BEGIN
+    SELECT RAISE(ABORT, 'a future has one outcome');
+END;
+
 CREATE TABLE future_tokens (                -- what a token does, found by its hash; tokens are not stored
     token_hash BLOB PRIMARY KEY,
     future_id  INTEGER NOT NULL,
