@@ -168,21 +168,26 @@ class ResidentServer:
         return event
 
     async def _vouched(self, event: Event) -> Event:
-        """The join with our signature, if it names a user of ours and the conditions still hold."""
+        """The join with our signature, if it names a user of ours and the conditions still hold.
+
+        A user who has been invited since the template was made needs no condition any more; the event needs
+        the signature all the same, because it says so itself.
+        """
         via = event.content.get(AUTHORISED_VIA)
         if not event.version.restricted_joins or not isinstance(via, str):
             return event
         if server_name_of(via) != self._signer.server_name:
             return event
-        if await self._restricted_joins.authoriser(event.room_id, event.sender) is None:
-            return event  # they are invited by now, or the room is no longer restricted: the rules decide
-        levels = await self._rooms.power_levels(event.room_id)
-        if UserID(via) not in await self._rooms.joined_users(event.room_id) or (
-            levels.level_of(UserID(via)) < levels.invite
-        ):
+        needed = await self._restricted_joins.authoriser(event.room_id, event.sender) is not None
+        if needed and not await self._can_vouch(event.room_id, UserID(via)):
             raise UnableToGrantJoin(f"{via} cannot vouch for joins (any more). Ask for a new template.")
         pdu = sign_pdu(event.pdu, event.version, self._signer)
         return self._admission.parse(pdu, event.version, event.room_id)
+
+    async def _can_vouch(self, room_id: RoomID, user_id: UserID) -> bool:
+        levels = await self._rooms.power_levels(room_id)
+        joined = await self._rooms.joined_users(room_id)
+        return user_id in joined and levels.level_of(user_id) >= levels.invite
 
     async def _taken(self, origin: ServerName, event: Event) -> Event:
         """Take the event through the receipt checks and pass it on; Forbidden unless it was accepted."""

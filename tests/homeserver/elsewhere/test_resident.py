@@ -165,6 +165,33 @@ def test_we_sign_only_joins_whose_conditions_hold() -> None:
     assert sorted(reply["event"]["signatures"]) == ["evil", "hs1"]
 
 
+def test_a_join_by_condition_is_taken_also_when_its_user_has_been_invited_meanwhile() -> None:
+    server, peer, _ = meeting()
+    space = server.create(ALICE)
+    rule = {"join_rule": "restricted", "allow": [{"type": "m.room_membership", "room_id": space}]}
+    room_id = server.create(ALICE, extra=[{"type": "m.room.join_rules", "state_key": "", "content": rule}])
+    peer.enter(space, OTHER)
+    template = peer.template("join", room_id, OTHER)["event"]
+    server.send(room_id, ALICE, "m.room.member", state_key=OTHER, content={"membership": "invite"})
+    submit(peer, room_id, peer.signed(template, "11"))
+    assert server.membership(OTHER, room_id) == "join"
+
+
+def test_only_users_who_can_invite_vouch_for_a_join() -> None:
+    server, peer, _ = meeting()
+    space = server.create(ALICE)
+    rule = {"join_rule": "restricted", "allow": [{"type": "m.room_membership", "room_id": space}]}
+    room_id = server.create(ALICE, extra=[{"type": "m.room.join_rules", "state_key": "", "content": rule}])
+    levels = {"users": {ALICE: 100}, "invite": 50}
+    server.send(room_id, ALICE, "m.room.power_levels", state_key="", content=levels)
+    peer.enter(space, OTHER)
+    template = peer.template("join", room_id, OTHER)["event"]
+    by_nobody = {"membership": "join", "join_authorised_via_users_server": "@nobody:hs1"}
+    forged = peer.signed(template, "11", content=by_nobody)
+    assert refused(lambda: submit(peer, room_id, forged)) == (400, "M_UNABLE_TO_GRANT_JOIN")
+    submit(peer, room_id, peer.signed(template, "11"))
+
+
 def test_a_leave_goes_into_the_room_and_is_passed_on() -> None:
     server, peer, room_id = meeting()
     peer.enter(room_id, MALLORY)
