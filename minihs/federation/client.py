@@ -25,7 +25,7 @@ from minihs.events.ids import InvalidIdentifier, ServerName
 from minihs.events.signatures import Signer
 from minihs.federation.connecting import Connector
 from minihs.federation.discovery import Discovery
-from minihs.federation.http_exchange import BytesBody, read_body
+from minihs.federation.http_exchange import ask, read_body
 from minihs.federation.request_signing import sign_request
 from minihs.federation.retries import RetryTable
 from minihs.platform.clock import Clock
@@ -223,12 +223,8 @@ class FederationClient:
         content: bytes | None,
         max_bytes: int,
     ) -> tuple[int, Headers, bytes]:
-        response = await self._agent.request(
-            method.encode("ascii"),
-            b"https://" + _as_host(destination) + uri.encode("ascii"),
-            headers,
-            None if content is None else BytesBody(content),
-        )
+        url = b"https://" + _as_host(destination) + uri.encode("ascii")
+        response: Any = await ask(self._agent, self._clock, method, url, headers, content)
         body = await read_body(response, max_bytes)
         return response.code, response.headers, body
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IConsumer, IProtocolFactory
 from twisted.internet.protocol import Protocol, connectionDone
@@ -14,8 +15,11 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IResponse
 from zope.interface import implementer
+
+from minihs.platform.clock import Clock
 
 MAX_HEAD_BYTES = 64 * 1024
 """Status line and headers of an answer, with those of `100 Continue` and the like before it."""
@@ -45,6 +49,57 @@ class BytesBody:
 
     def stopProducing(self) -> None:  # noqa: N802
         """Nothing to stop."""
+
+
+class CompressedAnswer(Exception):
+    """The other side compressed its answer although it was asked not to."""
+
+
+async def ask(
+    agent: Any, clock: Clock, method: str, url: bytes, headers: Headers, body: bytes | None = None
+) -> IResponse:
+    """Send one request through `agent`, with treq; the body of the answer is left to `read_body`.
+
+    Redirects are answers like others, cookies are not kept, and nothing is unpacked. Fails with
+    CompressedAnswer, or with what went wrong on the way.
+    """
+    response = await HTTPClient(cast(Any, _AsItIs(agent, url))).request(
+        method,
+        url.decode("ascii"),
+        headers=headers,
+        data=cast(Any, None if body is None else BytesBody(body)),
+        allow_redirects=False,
+        unbuffered=True,
+        reactor=cast(Any, clock),
+    )
+    return cast(IResponse, response)
+
+
+class _AsItIs:
+    """Under treq: the URL goes out byte for byte, because it is signed, and answers come uncompressed.
+
+    A small compressed answer could unpack to any size.
+    """
+
+    def __init__(self, agent: Any, url: bytes) -> None:
+        self._agent = agent
+        self._url = url
+
+    def request(self, method: bytes, _url: bytes, headers: Any = None, body: Any = None) -> Deferred[Any]:
+        headers.setRawHeaders(b"accept-encoding", [b"identity"])
+        answering: Deferred[Any] = self._agent.request(method, self._url, headers, body)
+        return answering.addCallback(_uncompressed)
+
+
+def _uncompressed(response: Any) -> Any:
+    encodings = response.headers.getRawHeaders(b"content-encoding") or []
+    if all(encoding.strip().lower() in (b"", b"identity") for encoding in encodings):
+        return response
+    collector = _Collector(0)
+    response.deliverBody(collector)
+    collector.cut()
+    collector.done.addErrback(lambda _failure: None)
+    raise CompressedAnswer("The answer is compressed, although it was asked for as it is.")
 
 
 def read_body(response: IResponse, max_bytes: int) -> Deferred[bytes]:

@@ -21,7 +21,7 @@ from zope.interface import implementer
 from minihs.events.ids import InvalidIdentifier, ServerName, parse_server_name
 from minihs.federation.bounded_cache import BoundedCache
 from minihs.federation.connecting import Connector, target_of
-from minihs.federation.http_exchange import read_body
+from minihs.federation.http_exchange import ask, read_body
 from minihs.federation.shared_work import SharedWork
 from minihs.platform.clock import Clock
 
@@ -93,7 +93,7 @@ class WellKnownClient:
     async def _fetch(self, url: str) -> tuple[ServerName, int]:
         headers = Headers({"User-Agent": [self._user_agent], "Accept": ["application/json"]})
         for _ in range(MAX_REDIRECTS + 1):
-            answer: Any = await self._agent.request(b"GET", url.encode("ascii"), headers)
+            answer: Any = await ask(self._agent, self._clock, "GET", url.encode("ascii"), headers)
             body = await read_body(answer, MAX_BODY_BYTES)
             if answer.code == 200:
                 return _delegated_name(body), _life_ms(answer)
