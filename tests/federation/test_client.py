@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from typing import Any
 
@@ -56,6 +57,31 @@ def test_a_request_goes_out_with_its_host_query_and_signature() -> None:
     assert head.startswith("GET /x?a=1&a=%C3%BC%2F&b=2 HTTP/1.1\r\n")
     assert "Host: hs2.test\r\n" in head
     assert 'Authorization: X-Matrix origin="hs1.test",destination="hs2.test",key="ed25519:' in head
+
+
+@pytest.mark.parametrize(
+    "path", ["/x/%21a%3Ab/%2F", "/x/!a:b$~'(),;=@", "/x//y/?q=a%20b+c&q=%e2%82%ac", "/x/%zz"]
+)
+def test_a_path_goes_out_byte_for_byte_as_it_was_signed(path: str) -> None:
+    world = Scripted(reply(b"{}"))
+    world.finish(world.one.client.get(HS2, path))
+    assert world.requests[0].startswith(f"GET {path} HTTP/1.1\r\n".encode())
+
+
+def test_answers_are_asked_for_uncompressed_and_refused_otherwise() -> None:
+    world = Scripted(reply(gzip.compress(b"{}"), headers="Content-Encoding: gzip\r\n"))
+    with pytest.raises(Unreachable, match="compressed"):
+        world.get()
+    assert b"accept-encoding: identity\r\n" in world.requests[0].lower()
+    world = Scripted(reply(b"{}", headers="Content-Encoding: identity\r\n"))
+    assert world.get() == {}
+
+
+def test_cookies_are_not_kept() -> None:
+    world = Scripted(reply(b"{}", headers="Set-Cookie: a=b; Path=/\r\n"))
+    world.get()
+    world.get()
+    assert b"cookie" not in world.requests[1].lower()
 
 
 def test_a_body_is_canonical_json() -> None:
