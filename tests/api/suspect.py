@@ -14,7 +14,7 @@ from minihs.events import canonical
 from minihs.events.ids import ServerName
 from minihs.federation.request_signing import sign_request
 from minihs.http.routing import Match, Route, Router
-from minihs.server import client_routes, federation_routes
+from minihs.server.routes import client_routes, federation_routes
 from tests.support.http import HttpDriver, Response
 from tests.support.world import World
 

@@ -1,0 +1,79 @@
+"""Wires what asks other servers, proves who they are, and sends to them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from minihs.config import Config
+from minihs.events.ids import parse_server_name
+from minihs.federation.client import FederationClient
+from minihs.federation.connecting import Connector
+from minihs.federation.discovery import Discovery
+from minihs.federation.key_fetching import KeyFetcher
+from minihs.federation.keyring import Keyring
+from minihs.federation.request_signing import RequestVerifier
+from minihs.federation.retries import RetryPolicy, RetryTable
+from minihs.federation.sender import FederationSender
+from minihs.federation.signing_keys import SigningKeys
+from minihs.federation.well_known import WellKnownClient
+from minihs.server.platform import Platform
+from minihs.store.database import Database
+from minihs.store.destinations import DestinationStore
+from minihs.store.server_keys import ServerKeyStore
+from minihs.store.writer import Writer
+
+
+class Federation(msgspec.Struct, frozen=True, kw_only=True):
+    """What asks other servers, proves who they are, and sends to them."""
+
+    client: FederationClient
+    keyring: Keyring
+    verifier: RequestVerifier
+    sender: FederationSender
+
+
+def wire_federation(
+    config: Config, platform: Platform, writer: Writer, database: Database, keys: SigningKeys
+) -> Federation:
+    clock, entropy = platform.clock, platform.entropy
+    connector = Connector(
+        platform.network, clock, allow_private_addresses=config.federation.allow_private_addresses
+    )
+    retries = RetryTable(
+        RetryPolicy(config.federation.retry_initial_ms, config.federation.retry_max_ms), clock, entropy
+    )
+    client = FederationClient(
+        signer=keys.signer,
+        clock=clock,
+        discovery=Discovery(
+            clock=clock,
+            entropy=entropy,
+            resolver=platform.network.resolver,
+            well_known=WellKnownClient(connector, clock),
+        ),
+        connector=connector,
+        retries=retries,
+    )
+    keyring = Keyring(
+        own=keys,
+        store=ServerKeyStore(database.reader),
+        writer=writer,
+        fetcher=KeyFetcher(client, clock, [parse_server_name(name) for name in config.federation.notaries]),
+        clock=clock,
+    )
+    sender = FederationSender(
+        server_name=keys.server_name,
+        store=DestinationStore(database.reader),
+        writer=writer,
+        client=client,
+        retries=retries,
+        clock=clock,
+        entropy=entropy,
+        timeout_ms=config.federation.request_timeout_ms,
+    )
+    return Federation(
+        client=client,
+        keyring=keyring,
+        verifier=RequestVerifier(keys.server_name, keyring, sender.sign_of_life),
+        sender=sender,
+    )

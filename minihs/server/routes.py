@@ -1,0 +1,92 @@
+"""What each listener serves: one line for each chapter of the specification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from minihs import __version__
+from minihs.events.versions import supported
+from minihs.http import client_api, federation_api
+from minihs.http.client_api.interactive_auth import InteractiveAuth
+from minihs.http.client_api.password_check import PasswordCheck
+from minihs.http.client_api.well_known import WellKnownSettings
+from minihs.http.routing import Route
+from minihs.server.wiring import Parts
+
+
+def client_routes(parts: Parts) -> list[Route]:
+    """Everything on the client listener: one line for each chapter of the Client-Server API."""
+    config = parts.config
+    well_known = WellKnownSettings(
+        client_base_url=config.server.public_base_url, server=config.server.delegated_server
+    )
+    check = PasswordCheck(parts.users, parts.limiter)
+    interactive = InteractiveAuth(check, clock=parts.clock, entropy=parts.entropy)
+    sync, dialects = parts.sync, parts.dialects
+    chapters: Sequence[Any] = (
+        client_api.versions.Versions(dialects.unstable_features()),
+        client_api.well_known.WellKnown(well_known),
+        client_api.login.Login(check, parts.sessions, well_known),
+        client_api.registration.Registration(
+            parts.users,
+            parts.sessions,
+            interactive,
+            open_to_all=config.registration.enabled,
+            guests=config.registration.guests,
+        ),
+        client_api.account.Account(parts.users, parts.sessions, interactive),
+        client_api.devices.Devices(parts.devices, interactive),
+        client_api.profile.Profile(parts.profiles),
+        client_api.capabilities.Capabilities(config.rooms.default_version, [dialects.capabilities]),
+        client_api.filters.Filters(parts.filters),
+        client_api.account_data.AccountData(parts.account_data),
+        client_api.push_rules.PushRules(parts.push_rules),
+        client_api.admin.Admin(parts.users, parts.devices),
+        client_api.rooms.CreateRoom(parts.creation, supported(config.rooms.default_version)),
+        client_api.membership.Membership(parts.membership, parts.directory),
+        client_api.send.Send(parts.sending, parts.transactions, dialects.claim),
+        client_api.redaction.Redaction(parts.sending, parts.transactions),
+        client_api.state.State(
+            view=parts.view, event_format=sync.event_format, sending=parts.sending, claim=dialects.claim
+        ),
+        client_api.members.Members(parts.view, sync.event_format),
+        client_api.aliases.Aliases(parts.directory, parts.view),
+        client_api.public_rooms.PublicRooms(parts.published),
+        client_api.upgrade.Upgrade(parts.upgrades),
+        client_api.sync.SyncApi(sync.sync, parts.filter_store.maybe_filter),
+        client_api.messages.Messages(sync.timeline),
+        client_api.event.SingleEvent(sync.timeline),
+        client_api.context.Context(sync.timeline),
+        client_api.typing.TypingApi(sync.typing),
+        client_api.receipts.ReceiptsApi(sync.receipts, parts.read_markers),
+        client_api.read_markers.ReadMarkersApi(parts.read_markers),
+        client_api.none.AnsweredAsNone(),
+        dialects,
+    )
+    return [route for chapter in chapters for route in chapter.routes()]
+
+
+def federation_routes(parts: Parts) -> list[Route]:
+    """Everything on the federation listener: one line for each chapter of the Server-Server API."""
+    inbound, signer = parts.inbound, parts.keys.signer
+    chapters: Sequence[Any] = (
+        federation_api.version.Version(__version__),
+        federation_api.keys.Keys(parts.federation.keyring),
+        federation_api.transactions.Transactions(inbound.transactions),
+        federation_api.membership.Membership(
+            signer=signer, resident=inbound.resident, invited=inbound.invited
+        ),
+        federation_api.state.State(inbound.serving),
+        federation_api.events.Events(
+            server_name=signer.server_name, clock=parts.clock, serving=inbound.serving
+        ),
+        federation_api.query.Query(
+            server_name=signer.server_name, directory=parts.directory, profiles=parts.profiles
+        ),
+        federation_api.user_devices.UserDevices(
+            server_name=signer.server_name, users=parts.user_store, devices=parts.device_store
+        ),
+        federation_api.public_rooms.PublicRooms(parts.published),
+    )
+    return [route for chapter in chapters for route in chapter.routes()]

@@ -1,0 +1,364 @@
+"""Wires a homeserver: every part is made here, once, leaves first. Nothing runs before `Server.start`.
+
+Where two parts need each other, the earlier one is given a function that asks the later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from minihs.config import Config
+from minihs.events.ids import RoomID, UserID
+from minihs.federation.sender import FederationSender
+from minihs.federation.signing_keys import SigningKeys
+from minihs.futures.policies import FutureLimits
+from minihs.homeserver.accounts.account_data import AccountData
+from minihs.homeserver.accounts.devices import Devices
+from minihs.homeserver.accounts.filters import Filters
+from minihs.homeserver.accounts.passwords import PasswordCost, Passwords
+from minihs.homeserver.accounts.profiles import Profiles
+from minihs.homeserver.accounts.push_rules import PushRules
+from minihs.homeserver.accounts.sessions import Sessions
+from minihs.homeserver.accounts.users import Users
+from minihs.homeserver.elsewhere.opening import InboundFederation, make_inbound_federation
+from minihs.homeserver.elsewhere.remote_queries import RemoteAliases, RemoteUserProfiles
+from minihs.homeserver.futures.opening import FutureService, open_future_service
+from minihs.homeserver.history.event_filter import parse_filter
+from minihs.homeserver.room_actions.creation import RoomCreation
+from minihs.homeserver.room_actions.directory import Directory
+from minihs.homeserver.room_actions.guest_access import GuestAccess
+from minihs.homeserver.room_actions.membership import Membership
+from minihs.homeserver.room_actions.published_rooms import PublishedRooms
+from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
+from minihs.homeserver.room_actions.sending import Sending
+from minihs.homeserver.room_actions.upgrade import RoomUpgrade
+from minihs.homeserver.room_actions.view import RoomView
+from minihs.homeserver.rooms.opening import RoomService, open_room_service
+from minihs.homeserver.rooms.service import Rooms
+from minihs.homeserver.sync.opening import SyncService, open_sync_service
+from minihs.homeserver.sync.read_markers import ReadMarkers
+from minihs.homeserver.transactions import Transactions
+from minihs.http.dialects.build import build_dialects
+from minihs.http.dialects.table import Dialects
+from minihs.http.limits import DEFAULT_LIMITS, Limit, RateLimiter
+from minihs.platform.clock import Clock
+from minihs.platform.entropy import Entropy
+from minihs.server.federation import Federation, wire_federation
+from minihs.server.platform import CannotStart, Platform
+from minihs.server.send_time import as_outcome, standing_at_send_time
+from minihs.store.access_tokens import AccessTokenStore
+from minihs.store.account_data import AccountDataStore
+from minihs.store.database import Database
+from minihs.store.devices import DeviceStore
+from minihs.store.directory import DirectoryStore
+from minihs.store.filters import FilterStore
+from minihs.store.memberships import MembershipStore
+from minihs.store.profiles import ProfileStore
+from minihs.store.streams import Stream
+from minihs.store.timeline import TimelineStore
+from minihs.store.transactions import TransactionStore
+from minihs.store.users import UserStore
+from minihs.store.writer import Writer
+
+log = Logger()
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """The wired homeserver: what listeners, the laboratory and administrators' commands use."""
+
+    config: Config
+    clock: Clock
+    entropy: Entropy
+    keys: SigningKeys
+    writer: Writer
+    limiter: RateLimiter
+    federation: Federation
+    users: Users
+    user_store: UserStore
+    device_store: DeviceStore
+    devices: Devices
+    sessions: Sessions
+    profiles: Profiles
+    account_data: AccountData
+    filters: Filters
+    filter_store: FilterStore
+    push_rules: PushRules
+    room_service: RoomService
+    membership: Membership
+    directory: Directory
+    published: PublishedRooms
+    creation: RoomCreation
+    upgrades: RoomUpgrade
+    sending: Sending
+    view: RoomView
+    transactions: Transactions
+    sync: SyncService
+    read_markers: ReadMarkers
+    inbound: InboundFederation
+    futures: FutureService
+    dialects: Dialects
+
+
+async def wire(
+    config: Config,
+    platform: Platform,
+    database: Database,
+    keys: SigningKeys,
+    *,
+    on_fatal: Callable[[str], None],
+    password_cost: PasswordCost | None = None,
+) -> Parts:
+    """Make every part of a homeserver; nothing is started.
+
+    `on_fatal` is called with a sentence when the database can no longer be written: the process must end
+    without showing anything that was not acknowledged. `password_cost` is for worlds about something else.
+    """
+    clock, entropy, reader = platform.clock, platform.entropy, database.reader
+    server_name = keys.server_name
+    writer = Writer(database.writing, clock=clock, workers=platform.commit_worker, on_fatal=on_fatal)
+    limiter = RateLimiter(clock, _limits(config), enabled=config.rate_limits.enabled)
+    memberships, directory_store = MembershipStore(reader), DirectoryStore(reader)
+    federation = wire_federation(config, platform, writer, database, keys)
+
+    # Accounts.
+    user_store, device_store, profile_store = UserStore(reader), DeviceStore(reader), ProfileStore(reader)
+    account_data_store = AccountDataStore(reader)
+    account_data_stream = Stream(await account_data_store.max_position())
+    account_data = AccountData(account_data_store, writer, account_data_stream)
+    sessions = Sessions(AccessTokenStore(reader), device_store, writer, clock=clock, entropy=entropy)
+    users = Users(
+        user_store,
+        device_store,
+        profile_store,
+        writer,
+        server_name=server_name,
+        clock=clock,
+        entropy=entropy,
+        passwords=Passwords(platform.workers, entropy, password_cost),
+        sessions=sessions,
+        account_data=account_data,
+    )
+    profiles = Profiles(
+        profile_store,
+        user_store,
+        writer,
+        server_name=server_name,
+        remote=RemoteUserProfiles(federation.client),
+        propagate=lambda user_id: membership.update_profile(user_id),
+    )
+    filter_store = FilterStore(reader)
+
+    # Rooms, and what their users are shown.
+    room_service = await open_room_service(
+        reader=reader,
+        writer=writer,
+        signer=keys.signer,
+        clock=clock,
+        entropy=entropy,
+        wake_federation=federation.sender.wake,
+    )
+    rooms = room_service.rooms
+
+    async def fetch_history(room_id: RoomID) -> bool:
+        return await inbound.backfill.before(room_id)
+
+    sync = await open_sync_service(
+        reader=reader,
+        writer=writer,
+        clock=clock,
+        room_service=room_service,
+        account_data_stream=account_data_stream,
+        publish_edu=_edu_publisher(rooms, federation.sender),
+        fetch_history=fetch_history,
+    )
+    account_data.observe(lambda user_id, _position: sync.notifier.wake((user_id,)))
+
+    def membership_changed(user_id: UserID) -> None:
+        sync.feed.membership_written(user_id)
+
+    async def has_account(user_id: UserID) -> bool:
+        user = await user_store.maybe_user(user_id)
+        return user is not None and not user.is_deactivated
+
+    async def is_joined(user_id: UserID, room_id: RoomID) -> bool:
+        row = await memberships.maybe_membership(user_id, room_id)
+        return row is not None and row.membership == "join"
+
+    # Rooms that other servers know, and what they ask of ours.
+    restricted_joins = RestrictedJoins(server_name=server_name, rooms=rooms, memberships=memberships)
+    inbound = make_inbound_federation(
+        signer=keys.signer,
+        clock=clock,
+        workers=platform.workers,
+        reader=reader,
+        writer=writer,
+        room_service=room_service,
+        client=federation.client,
+        keys=federation.keyring,
+        restricted_joins=restricted_joins,
+        typing_edu=sync.typing.inbound_edu,
+        receipts_edu=sync.receipts.inbound_edu,
+        has_account=has_account,
+        membership_changed=membership_changed,
+    )
+
+    # What users do with rooms.
+    membership = Membership(
+        server_name=server_name,
+        rooms=rooms,
+        memberships=memberships,
+        writer=writer,
+        restricted_joins=restricted_joins,
+        remote=inbound.remote_memberships,
+        profile_of=profiles.in_member_events,
+        on_forgotten=membership_changed,
+    )
+
+    async def is_guest(user_id: UserID) -> bool:
+        user = await user_store.maybe_user(user_id)
+        return user is not None and user.is_guest
+
+    rooms.observe(GuestAccess(server_name=server_name, rooms=rooms, membership=membership, is_guest=is_guest))
+    remote_aliases = RemoteAliases(federation.client)
+    directory = Directory(
+        server_name=server_name,
+        store=directory_store,
+        memberships=memberships,
+        writer=writer,
+        rooms=rooms,
+        remote=remote_aliases,
+        clock=clock,
+    )
+    published = PublishedRooms(
+        server_name=server_name,
+        store=directory_store,
+        writer=writer,
+        rooms=rooms,
+        directory=directory,
+        remote=remote_aliases,
+    )
+    creation = RoomCreation(
+        server_name=server_name,
+        rooms=rooms,
+        membership=membership,
+        directory=directory,
+        published=directory_store,
+        profile_of=profiles.in_member_events,
+    )
+    events = room_service.events
+    sending = Sending(rooms=rooms, events=events, membership=membership, directory=directory)
+    timeline_store = TimelineStore(reader)
+    view = RoomView(rooms=rooms, memberships=memberships, events=events, timeline=timeline_store)
+
+    # Futures.
+    limits = FutureLimits(
+        max_delay_ms=config.futures.max_delay_ms,
+        max_scheduled=config.futures.max_scheduled,
+        retention_ms=config.futures.retention_ms,
+        retention_count=config.futures.retention_count,
+    )
+    transactions = Transactions(TransactionStore(reader), writer, clock)
+    futures = await open_future_service(
+        reader=reader,
+        writer=writer,
+        clock=clock,
+        entropy=entropy,
+        server_name=server_name,
+        rooms=rooms,
+        sender=sending,
+        standing_of=standing_at_send_time(user_store),
+        describe=as_outcome,
+        charge=lambda user_id: limiter.charge("futures_due", user_id),
+        limits=limits,
+    )
+    try:
+        dialects = build_dialects(
+            config.futures.dialects,
+            futures=futures.futures,
+            transactions=transactions,
+            limiter=limiter,
+            clock=clock,
+            entropy=entropy,
+            limits=limits,
+            unauthenticated_management=config.futures.unauthenticated_management,
+            unstable_conflict=config.futures.unstable_conflict,
+        )
+    except ValueError as error:
+        raise CannotStart(f"futures.dialects: {error}.") from error
+    users.before_deactivation(membership.leave_all)
+    users.after_deactivation(futures.futures.cancel_all)
+
+    return Parts(
+        config=config,
+        clock=clock,
+        entropy=entropy,
+        keys=keys,
+        writer=writer,
+        limiter=limiter,
+        federation=federation,
+        users=users,
+        user_store=user_store,
+        device_store=device_store,
+        devices=Devices(device_store, writer, sessions),
+        sessions=sessions,
+        profiles=profiles,
+        account_data=account_data,
+        filters=Filters(filter_store, writer, parse_filter),
+        filter_store=filter_store,
+        push_rules=PushRules(account_data),
+        room_service=room_service,
+        membership=membership,
+        directory=directory,
+        published=published,
+        creation=creation,
+        upgrades=RoomUpgrade(rooms=rooms, creation=creation, directory=directory, published=directory_store),
+        sending=sending,
+        view=view,
+        transactions=transactions,
+        sync=sync,
+        read_markers=ReadMarkers(
+            receipts=sync.receipts,
+            events=events,
+            is_joined=is_joined,
+            set_room_data=account_data.set,
+        ),
+        inbound=inbound,
+        futures=futures,
+        dialects=dialects,
+    )
+
+
+def _limits(config: Config) -> Mapping[str, Limit]:
+    changed = {
+        name: Limit(per_second, burst) for name, (per_second, burst) in config.rate_limits.buckets.items()
+    }
+    unknown = sorted(changed.keys() - DEFAULT_LIMITS.keys())
+    if unknown:
+        raise CannotStart(f"rate_limits.buckets: there is no bucket {', '.join(unknown)}.")
+    limits = {**DEFAULT_LIMITS, **changed}
+    # What was accepted in good faith is not lost to a limit on its own server, though all come due at once.
+    due = limits["futures_due"]
+    limits["futures_due"] = Limit(due.per_second, max(due.burst, config.futures.max_scheduled))
+    return limits
+
+
+def _edu_publisher(rooms: Rooms, sender: FederationSender) -> Callable[[RoomID, Mapping[str, Any]], None]:
+    """Hands an EDU to the queues of the other servers in a room."""
+
+    async def publish(room_id: RoomID, edu: Mapping[str, Any]) -> None:
+        servers = await rooms.joined_servers(room_id)
+        # Whoever types is only ever typing or not: a notice that has not left yet is replaced by the next.
+        typing = edu["edu_type"] == "m.typing"
+        sender.send_edu(servers, edu, ("m.typing", room_id, edu["content"]["user_id"]) if typing else None)
+
+    def start(room_id: RoomID, edu: Mapping[str, Any]) -> None:
+        Deferred.fromCoroutine(publish(room_id, edu)).addErrback(
+            lambda failure: log.failure("an EDU was not sent", failure)
+        )
+
+    return start
