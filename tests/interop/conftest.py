@@ -1,4 +1,4 @@
-"""One pair of running servers, ours and a Synapse, for all tests that need both."""
+"""Running servers that tests share: one of ours for SDKs, and a pair of ours and a Synapse."""
 
 from __future__ import annotations
 
@@ -47,6 +47,19 @@ class Pair:
         peer = new_peer(server, f"{name}{next(_numbers)}")
         self.closing.callback(peer.close)
         return peer
+
+
+@pytest.fixture(scope="session")
+def interop_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server of ours for SDKs, for the whole session."""
+    stage = Stage(tmp_path_factory.mktemp("with-sdks"))
+    server = stage.minihs("minihs")
+    try:
+        server.start()
+        yield server
+    finally:
+        stage.close()
+    assert "Traceback" not in server.log_file.read_text()
 
 
 @pytest.fixture(scope="session")
