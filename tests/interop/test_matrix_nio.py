@@ -71,7 +71,7 @@ def told(server: ServerProcess, story: Story) -> None:
 
 
 async def sees(client: AsyncClient, kind: type[Kind], wanted: Callable[[Kind], bool]) -> Kind:
-    """The first event of that kind that fits, as the SDK hands it to its callbacks; syncs until it is there."""
+    """The first event of that kind that fits, as the SDK hands it to its callbacks; syncs until it comes."""
     found: list[Kind] = []
 
     async def note(_: MatrixRoom, event: Any) -> None:
