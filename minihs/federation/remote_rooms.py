@@ -22,7 +22,9 @@ V2 = "/_matrix/federation/v2"
 QUICK_MS = 15_000  # a question about one event or one user
 SLOW_MS = 60_000  # a question whose answer may be the whole state of a large room
 SMALL_BYTES = 2 << 20
-LARGE_BYTES = 200 << 20  # the state of a room with a hundred thousand members, and its auth chain
+CHAIN_BYTES = 16 << 20
+LARGE_BYTES = 128 << 20  # the state of a room with a hundred thousand members, and its auth chain
+MAX_EVENTS = 200_000  # in one answer, whose events are smaller than one would expect
 
 PDU = dict[str, Any]
 Handshake = Literal["join", "leave", "knock"]
@@ -140,7 +142,7 @@ class RemoteRooms:
             server,
             f"{V1}/event_auth/{_segment(room_id)}/{_segment(event_id)}",
             timeout_ms=SLOW_MS,
-            max_bytes=LARGE_BYTES,
+            max_bytes=CHAIN_BYTES,
         )
         return _shaped(server, answer, _AuthChain).auth_chain
 
@@ -179,7 +181,9 @@ class RemoteRooms:
             timeout_ms=SLOW_MS,
             max_bytes=LARGE_BYTES,
         )
-        return _shaped(server, answer, StateIDs)
+        told = _shaped(server, answer, StateIDs)
+        _check_number(server, told.pdu_ids, told.auth_chain_ids)
+        return told
 
     async def state(self, server: ServerName, room_id: RoomID, event_id: EventID) -> StatePDUs:
         """`GET /state`: the state before an event, as events."""
@@ -190,7 +194,9 @@ class RemoteRooms:
             timeout_ms=SLOW_MS,
             max_bytes=LARGE_BYTES,
         )
-        return _shaped(server, answer, StatePDUs)
+        told = _shaped(server, answer, StatePDUs)
+        _check_number(server, told.pdus, told.auth_chain)
+        return told
 
     async def backfill(
         self, server: ServerName, room_id: RoomID, before: Sequence[EventID], limit: int
@@ -241,7 +247,9 @@ class RemoteRooms:
             timeout_ms=SLOW_MS,
             max_bytes=LARGE_BYTES,
         )
-        return _shaped(server, answer, JoinReply)
+        reply = _shaped(server, answer, JoinReply)
+        _check_number(server, reply.state, reply.auth_chain)
+        return reply
 
     async def send_leave(
         self, server: ServerName, room_id: RoomID, event_id: EventID, pdu: Mapping[str, Any]
@@ -300,6 +308,11 @@ def _shaped(server: ServerName, answer: object, shape: type[Answer]) -> Answer:
         return msgspec.convert(answer, shape)
     except msgspec.ValidationError as error:
         raise Unreachable(f"{server} answered with something of the wrong shape: {error}") from error
+
+
+def _check_number(server: ServerName, *parts: Sequence[object]) -> None:
+    if sum(map(len, parts)) > MAX_EVENTS:
+        raise Unreachable(f"{server} answered with more than {MAX_EVENTS} events.")
 
 
 def _check_template(

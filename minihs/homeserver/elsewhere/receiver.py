@@ -7,6 +7,7 @@ and judged later, so that the sender is not kept waiting. Source: Server-Server 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ MAX_PDUS = 50  # "Transactions are limited in size"
 MAX_EDUS = 100
 REPLY_WITHIN_MS = 15_000
 MAX_PUT_ASIDE = 1_000  # PDUs; with more of them waiting, slow transactions are not acknowledged
+MAX_PUT_ASIDE_OF_ONE = 100  # server, so that none can use up what is for all
 KEEP_REPLIES_MS = 24 * 3_600_000  # a server that repeats a transaction after a day gets it judged again
 TRANSACTIONS_WAITING = 4  # of one server; the specification allows it one at a time
 WAITING_IN_ROOM = 200
@@ -86,7 +88,7 @@ class InboundTransactions:
         self._reply_within_ms = reply_within_ms
         self._origins: Lanes[ServerName] = Lanes(TRANSACTIONS_WAITING)
         self._repeats: dict[tuple[ServerName, str], list[Deferred[dict[str, Any]]]] = {}
-        self._aside = 0
+        self._aside: Counter[ServerName] = Counter()
 
     async def start(self) -> None:
         """Take up the PDUs that were put aside before the last stop, and forget old replies."""
@@ -94,7 +96,7 @@ class InboundTransactions:
         self._store.forget_replies(batch, self._clock.wall_ms() - KEEP_REPLIES_MS)
         await self._writer.submit(batch)
         waiting = await self._store.all_waiting()
-        self._aside += len(waiting)
+        self._aside.update(one.origin for one in waiting)
         by_room: dict[RoomID, list[WaitingPDU]] = {}
         for one in waiting:
             by_room.setdefault(one.room_id, []).append(one)
@@ -170,10 +172,14 @@ class InboundTransactions:
             if timer.active():
                 timer.cancel()
             return
-        if under_way.unread or self._aside + len(under_way.open) > MAX_PUT_ASIDE:
+        more = len(under_way.open)
+        too_many = (
+            self._aside[origin] + more > MAX_PUT_ASIDE_OF_ONE or self._aside.total() + more > MAX_PUT_ASIDE
+        )
+        if under_way.unread or too_many:
             # What is under way goes on; the repeat will find it done.
             raise Unavailable("This takes longer than usual. Please repeat the transaction later.")
-        self._aside += len(under_way.open)
+        self._aside[origin] += more
         under_way.put_aside = True
         for event_id in under_way.open:
             under_way.results[event_id] = {}
@@ -245,17 +251,20 @@ class InboundTransactions:
         return received.refusal if received.standing is Standing.REJECTED else None
 
     async def _close(self, under_way: _UnderWay, event: Event, error: str | None) -> None:
-        under_way.open.pop(event.event_id)
+        waiting = under_way.open.pop(event.event_id)
         if not under_way.put_aside:
             under_way.results[event.event_id] = {} if error is None else {"error": error}
             return
-        self._aside -= 1
-        await self._remove_waiting(event.room_id, event.event_id)
+        await self._judged(waiting)
 
-    async def _remove_waiting(self, room_id: RoomID, event_id: EventID) -> None:
+    async def _judged(self, waiting: WaitingPDU) -> None:
+        """Forget a PDU that was put aside."""
+        self._aside[waiting.origin] -= 1
+        if not self._aside[waiting.origin]:
+            del self._aside[waiting.origin]
         # After the event itself, because the writer keeps the order: a crash between loses nothing.
         batch = Batch()
-        self._store.remove_waiting(batch, room_id, event_id)
+        self._store.remove_waiting(batch, waiting.room_id, waiting.event_id)
         await self._writer.submit(batch)
 
     async def _resume(self, room_id: RoomID, pdus: Sequence[WaitingPDU]) -> None:
@@ -270,8 +279,7 @@ class InboundTransactions:
                 log.warn("{event_id} dropped: {problem}", event_id=one.event_id, problem=dropped)
             for stored in durable:
                 stored.addErrback(_heard_by_the_last)
-            self._aside -= 1
-            await self._remove_waiting(room_id, one.event_id)
+            await self._judged(one)
 
     async def _from_outside(
         self, origin: ServerName, room_id: RoomID, version: RoomVersion | None, pdu: dict[str, Any]

@@ -247,3 +247,33 @@ def test_an_event_that_comes_another_way_while_its_history_is_fetched_is_kept_on
     answered.callback(None)
     assert finish(server.clock, reply) == {"pdus": {latest.event_id: {}}}
     assert announced(server)[-2:] == [missing.event_id, latest.event_id]
+
+
+def test_one_server_cannot_use_up_the_room_for_slow_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minihs.homeserver.elsewhere.receiver.MAX_PUT_ASIDE_OF_ONE", 1)
+    server, peer, room_id = meeting()
+    latest, answered, reply = slow_transaction(server, peer, room_id)
+    server.clock.advance(REPLY_WITHIN_MS / 1000)
+    assert finish(server.clock, reply) == {"pdus": {latest.event_id: {}}}
+    more = peer.room.make(MALLORY, "m.room.message", {"body": "more"})
+    body = {"origin": "evil", "origin_server_ts": 1, "pdus": [more.pdu]}
+    path = "/_matrix/federation/v1/send/more"
+    again = start(server.answer("PUT", path, {"": "evil"}, body))
+    server.clock.advance(REPLY_WITHIN_MS / 1000)
+    with pytest.raises(RemoteRefusal) as refusal:
+        finish(server.clock, again)
+    assert refusal.value.status == 503
+    answered.callback(None)
+    server.clock.pump([0] * 20)
+    assert server.ask("evil", "PUT", path, body=body) == {"pdus": {more.event_id: {}}}
+
+
+def test_an_answer_with_more_events_than_any_room_has_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, peer, _ = meeting()
+    peer.message(MALLORY, "edge")
+    latest = peer.message(MALLORY, "latest")
+    peer.refuse("get_missing_events")
+    monkeypatch.setattr("minihs.federation.remote_rooms.MAX_EVENTS", 5)
+    assert "could not be fetched" in server.receive("evil", latest)[latest.event_id]["error"]
+    monkeypatch.undo()
+    assert server.receive("evil", latest) == {latest.event_id: {}}
