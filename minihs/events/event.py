@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from minihs.events import canonical
 from minihs.events.hashes import event_id_of
@@ -31,9 +32,18 @@ from minihs.events.limits import (
     check_links,
     check_size,
 )
+from minihs.events.redaction import redact
 from minihs.events.versions import RoomVersion
 
-__all__ = ["Event", "EventTooLarge", "InvalidEvent", "StateKey", "parse_event", "trusted_event"]
+__all__ = [
+    "Event",
+    "EventTooLarge",
+    "InvalidEvent",
+    "StateKey",
+    "parse_event",
+    "redact_event",
+    "trusted_event",
+]
 
 StateKey: TypeAlias = tuple[str, str]
 """The type and state key under which a room's state holds an event."""
@@ -137,6 +147,13 @@ def trusted_event(pdu: Mapping[str, Any], version: RoomVersion, event_id: EventI
         version=version,
         pdu=pdu,
     )
+
+
+def redact_event(event: Event) -> Event:
+    """The event as it is once redacted: the same ID, room and signatures, essential content only."""
+    pdu = redact(event.pdu, event.version)
+    redacts = event.redacts if event.version.redacts_in_content else None
+    return replace(event, pdu=pdu, content=pdu["content"], redacts=redacts)
 
 
 def _redacts(pdu: Mapping[str, Any], version: RoomVersion) -> EventID | None:

@@ -7,14 +7,9 @@ Answers to "Redactions" in the room versions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from msgspec.structs import replace
+from typing import Any, NamedTuple
 
 from minihs.events.versions import ROOM_VERSIONS, RoomVersion
-
-if TYPE_CHECKING:
-    from minihs.events.event import Event
 
 
 class _Kept(NamedTuple):
@@ -100,10 +95,3 @@ def redact(pdu: Mapping[str, Any], version: RoomVersion) -> dict[str, Any]:
             essential["third_party_invite"] = {"signed": invite["signed"]} if "signed" in invite else {}
     redacted["content"] = essential
     return redacted
-
-
-def redact_event(event: Event) -> Event:
-    """The event as it is once redacted: the same ID, room and signatures, essential content only."""
-    pdu = redact(event.pdu, event.version)
-    redacts = event.redacts if event.version.redacts_in_content else None
-    return replace(event, pdu=pdu, content=pdu["content"], redacts=redacts)

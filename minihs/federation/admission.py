@@ -14,10 +14,9 @@ import msgspec
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
-from minihs.events.event import Event, InvalidEvent, parse_event
+from minihs.events.event import Event, InvalidEvent, parse_event, redact_event
 from minihs.events.hashes import content_hash_matches
 from minihs.events.ids import EventID, RoomID
-from minihs.events.redaction import redact_event
 from minihs.events.signatures import BadSignature
 from minihs.events.versions import RoomVersion
 from minihs.federation.key_documents import KeysUnavailable

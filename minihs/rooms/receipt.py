@@ -13,10 +13,9 @@ from typing import TypeAlias
 
 import msgspec
 
-from minihs.events.event import Event, InvalidEvent, StateKey, parse_event
+from minihs.events.event import Event, InvalidEvent, StateKey, parse_event, redact_event
 from minihs.events.hashes import content_hash_matches
 from minihs.events.ids import EventID
-from minihs.events.redaction import redact_event
 from minihs.events.versions import RoomVersion
 from minihs.rooms.auth import Refused, authorise, check_auth_events
 from minihs.rooms.dag import MissingEvents

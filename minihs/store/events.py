@@ -10,9 +10,8 @@ from enum import IntEnum
 
 import msgspec
 
-from minihs.events.event import Event, trusted_event
+from minihs.events.event import Event, redact_event, trusted_event
 from minihs.events.ids import EventID
-from minihs.events.redaction import redact_event
 from minihs.events.versions import ROOM_VERSIONS
 from minihs.store.cache import LruCache
 from minihs.store.reader import Reader, Row

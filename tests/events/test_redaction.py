@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minihs.events.event import Event, parse_event
+from minihs.events.event import Event, parse_event, redact_event
 from minihs.events.hashes import event_id_of
-from minihs.events.redaction import redact, redact_event
+from minihs.events.redaction import redact
 from minihs.events.signatures import verify_pdu
 from minihs.events.versions import ROOM_VERSIONS
 from tests.support.events import RoomBuilder, verify_keys_of

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from minihs.events.event import Event
+from minihs.events.event import Event, redact_event
 from minihs.events.ids import EventID, RoomID, ServerName, UserID, server_name_of
-from minihs.events.redaction import redact_event
 from minihs.homeserver.elsewhere.server_acls import ServerACLs
 from minihs.homeserver.errors import Forbidden, NotFound
 from minihs.homeserver.rooms.service import Rooms
