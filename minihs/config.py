@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
+import msgspec.structs
 from msgspec import Meta, Struct, field
 
 from minihs.events.ids import InvalidIdentifier, ServerName, parse_server_name
@@ -74,7 +76,7 @@ class FuturesSection(Section, frozen=True):
     """Delayed events."""
 
     max_delay_ms: NonNegativeInt | None = 86_400_000
-    """Longest delay; `null` is no limit of our own."""
+    """Longest delay; `null` (in a file: `"null"`) is no limit of our own."""
     max_scheduled: NonNegativeInt = 100
     """Most futures a user may have scheduled; 0 refuses all."""
     dialects: Sequence[DialectName] = ("tokens", "delay-query", "merged")
@@ -174,26 +176,33 @@ class Config(Section, frozen=True):
         return ServerName(self.server.name)
 
 
-def load_config(file: Path | None, overrides: Mapping[str, Any]) -> Config:
+def load_config(
+    file: Path | None,
+    overrides: Mapping[str, Any],
+    *,
+    known_name: Callable[[str], str | None] = lambda _data_dir: None,
+) -> Config:
     """The settings of `file` with `overrides` (dotted name to value) over them.
 
-    A value that is a string also fits a setting of another type when TOML would read it as one, so that
-    `--set futures.max_delay_ms=1000` works. Raises InvalidSettings.
+    Where no server name is given, `known_name(data_dir)` may know that of the server that is there already.
+    Raises InvalidSettings.
     """
     settings: dict[str, Any] = {}
     if file is not None:
         try:
-            settings = tomllib.loads(file.read_text(encoding="utf-8"))
+            settings = _without_null(tomllib.loads(file.read_text(encoding="utf-8")))
         except OSError as error:
             raise InvalidSettings(f"{file} cannot be read: {error.strerror}.") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InvalidSettings(f"{file} is not valid TOML: {error}.") from error
     for name, value in overrides.items():
         _put(settings, name, value)
-    try:
-        config = msgspec.convert(settings, Config)
-    except msgspec.ValidationError as error:
-        raise InvalidSettings(_sentence(str(error))) from error
+    config = _converted(settings)
+    if not config.server.name:
+        known = known_name(config.server.data_dir)
+        if known is not None:
+            _put(settings, "server.name", known)
+            config = _converted(settings)
     _check(config)
     return config
 
@@ -209,6 +218,21 @@ def parse_setting(text: str) -> tuple[str, Any]:
         return name.strip(), None if value == "null" else value
 
 
+def _without_null(settings: dict[str, Any]) -> dict[str, Any]:
+    """TOML has no null; where a setting takes one, a file says "null"."""
+    return {
+        name: _without_null(value) if isinstance(value, dict) else None if value == "null" else value
+        for name, value in settings.items()
+    }
+
+
+def _converted(settings: dict[str, Any]) -> Config:
+    try:
+        return msgspec.convert(settings, Config)
+    except msgspec.ValidationError as error:
+        raise InvalidSettings(_sentence(str(error))) from error
+
+
 def _put(settings: dict[str, Any], name: str, value: Any) -> None:
     table = settings
     *sections, last = name.split(".")
@@ -221,12 +245,14 @@ def _put(settings: dict[str, Any], name: str, value: Any) -> None:
 
 
 def _check(config: Config) -> None:
+    if not config.server.name:
+        raise InvalidSettings(
+            "server.name: say what stands behind the colon in user IDs (--server-name); it can never change."
+        )
     try:
         parse_server_name(config.server.name)
     except InvalidIdentifier as error:
-        raise InvalidSettings(
-            f"server.name: {error}. Give the name that stands behind the colon in user IDs (--server-name)."
-        ) from error
+        raise InvalidSettings(f"server.name: {error}.") from error
     if config.rooms.default_version not in SUPPORTED:
         raise InvalidSettings(f"rooms.default_version: one of {', '.join(SUPPORTED)}.")
     if {"tokens-on-send", "future-id"} <= set(config.futures.dialects):
@@ -255,9 +281,33 @@ def parse_listen(address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`\Z", re.DOTALL)
+
+
 def _sentence(message: str) -> str:
     """msgspec's message with the setting's name in front, as it is written on the command line."""
     what, separator, where = message.rpartition(" - at `$.")
     if not separator:
-        return f"{message}."
-    return f"{where.removesuffix('`')}: {what[0].lower()}{what[1:]}."
+        what, where = message, ""
+    where = where.removesuffix("`")
+    unknown = _UNKNOWN.match(what)
+    if unknown:
+        name = f"{where}.{unknown[1]}" if where else unknown[1]
+        return f"{name}: there is no such setting.{_suggestion(name)}"
+    return f"{where}: {what[0].lower()}{what[1:]}." if where else f"{what}."
+
+
+def _suggestion(name: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, setting_names(), n=1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def setting_names() -> list[str]:
+    """Every setting's dotted name."""
+    return [
+        f"{section.name}.{setting.name}"
+        for section in msgspec.structs.fields(Config)
+        for setting in msgspec.structs.fields(section.type)
+    ]

@@ -1,58 +1,50 @@
-"""A server as a process: data directory, database, logs, listeners, signals; and an end with a reason."""
+"""`minihs serve`: the server with its listeners, in the foreground, until a signal."""
 
 from __future__ import annotations
 
 import os
-import sys
+import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from minihs.config import Config
-from minihs.federation.signing_keys import SigningKeysUnusable, load_or_create
-from minihs.federation.tls import ClientTls, ServerTls, TlsUnusable
-from minihs.platform.clock import ReactorClock
-from minihs.platform.entropy import SystemEntropy
+from minihs.federation.tls import ClientTls, ServerTls
+from minihs.hosting import CANNOT_LISTEN, UNUSABLE, HostedServer, complain
 from minihs.platform.logs import start_logging
 from minihs.platform.reactor_network import ReactorNetwork
-from minihs.platform.workers import ThreadWorkers
-from minihs.server import CannotStart, Platform, Server, wire
-from minihs.store.data_directory import DataDirectory, DataDirectoryUnusable
-from minihs.store.database import Database, DatabaseUnusable, open_database
+from minihs.server import CannotStart, Server
 
 log = Logger()
 
-WORKER_THREADS = 2
-"""For password hashes and long scans; the interpreter lock makes more of them useless."""
-
 EXIT_CANNOT_START = 1
-EXIT_DATABASE_FAILED = 70
+EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 
 def run_server(config: Config, reactor: Any) -> int:
-    """Serve until a signal; returns the process's exit code."""
-    clock = ReactorClock(reactor)
-    directory = DataDirectory(Path(config.server.data_dir))
+    """Serve until SIGTERM or SIGINT; returns the process's exit code."""
     try:
-        directory.create()
-        directory.lock()
+        network = _network(config, reactor)
+        process = _Process(config, reactor, network)
+        process.hosted.own()
         start_logging(
             config.logging.level,
             config.logging.levels,
             None if config.logging.file is None else Path(config.logging.file),
         )
-        database = open_database(directory.database, synchronous=config.database.synchronous)
-        network = _network(config, reactor)
-    except (DataDirectoryUnusable, DatabaseUnusable, TlsUnusable, CannotStart, OSError) as error:
-        print(f"minihs: {error}", file=sys.stderr)  # noqa: T201
+    except UNUSABLE as error:
+        complain(error)
         return EXIT_CANNOT_START
-    process = _Process(config, reactor, clock, directory, database, network)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, process.on_signal)
     reactor.callWhenRunning(process.start)
     reactor.addSystemEventTrigger("before", "shutdown", process.stop)
-    reactor.run()
+    reactor.run(installSignalHandlers=False)
     return process.exit_code
 
 
@@ -74,70 +66,65 @@ def _network(config: Config, reactor: Any) -> ReactorNetwork:
 
 
 class _Process:
-    """Holds what must be closed, and how the process is to end."""
+    """From the first turn of the reactor to the last, and how the process is to end."""
 
-    def __init__(
-        self,
-        config: Config,
-        reactor: Any,
-        clock: ReactorClock,
-        directory: DataDirectory,
-        database: Database,
-        network: ReactorNetwork,
-    ) -> None:
+    def __init__(self, config: Config, reactor: Any, network: ReactorNetwork) -> None:
         self.exit_code = 0
+        self.hosted = HostedServer(config, reactor, network)
         self._config = config
         self._reactor = reactor
-        self._directory = directory
-        self._database = database
-        self._commits = ThreadWorkers(reactor, 1, "commit")
-        self._workers = ThreadWorkers(reactor, WORKER_THREADS, "work")
+        self._network = network
         self._server: Server | None = None
-        self._platform = Platform(
-            clock=clock,
-            entropy=SystemEntropy(),
-            commit_worker=self._commits,
-            workers=self._workers,
-            network=network,
-        )
+        self._told_to_stop = False
 
     def start(self) -> None:
         """Build and start the server; called once the reactor runs."""
         Deferred.fromCoroutine(self._start()).addErrback(self._cannot_start)
 
     def stop(self) -> Deferred[None]:
-        """Finish what is under way and close everything; called on SIGTERM and SIGINT."""
+        """Finish what is under way and close everything; called when the reactor is to stop."""
         return Deferred.fromCoroutine(self._stop())
 
+    def on_signal(self, number: int, _frame: object) -> None:
+        """Stop cleanly; Ctrl-C once more ends the process at once, which loses nothing either."""
+        if self._told_to_stop:
+            if number == signal.SIGINT:
+                os._exit(EXIT_INTERRUPTED)
+            return
+        self._told_to_stop = True
+        log.info("stopping on {signal}", signal=signal.Signals(number).name)
+        self._reactor.callFromThread(self._stop_reactor)
+
     async def _start(self) -> None:
-        keys = load_or_create(self._directory.path, self._config.server_name, self._platform.entropy)
-        parts = await wire(self._config, self._platform, self._database, keys, on_fatal=self._fatal)
-        self._server = Server(parts, self._platform.network)
+        parts = await self.hosted.open()
+        self._server = Server(parts, self._network)
         addresses = await self._server.start()
-        print(  # noqa: T201
-            f"minihs: {self._config.server_name} is ready: clients at {addresses.client}, "
-            f"other servers at {addresses.federation}",
-            flush=True,
-        )
+        try:
+            self.hosted.answer_administrators()
+        except CANNOT_LISTEN as error:
+            log.warn("administrators' commands cannot reach this server: {error}", error=error)
+        where = f"clients at {addresses.client}, other servers at {addresses.federation}"
+        if addresses.metrics is not None:
+            where += f", metrics at {addresses.metrics}"
+        print(f"minihs: {self._config.server_name} is ready: {where}", flush=True)  # noqa: T201
 
     async def _stop(self) -> None:
-        if self._server is not None:
-            await self._server.stop()
-        self._commits.stop()
-        self._workers.stop()
-        self._database.close()
-        self._directory.unlock()
+        await self.hosted.answer_no_more()
+        try:
+            if self._server is not None:
+                await self._server.stop()
+        finally:
+            await self.hosted.close()
 
     def _cannot_start(self, failure: Failure) -> None:
-        if isinstance(failure.value, (CannotStart, SigningKeysUnusable, OSError)):
-            print(f"minihs: {failure.getErrorMessage()}", file=sys.stderr)  # noqa: T201
+        if isinstance(failure.value, UNUSABLE):
+            complain(failure.value)
         else:
             log.failure("the server did not start", failure)
         self.exit_code = EXIT_CANNOT_START
-        self._reactor.stop()
+        self._stop_reactor()
 
-    def _fatal(self, sentence: str) -> None:
-        # Nothing that has not been acknowledged may be shown or sent any more: no clean shutdown.
-        print(f"minihs: {sentence} The server ends; nothing that was acknowledged is lost.", file=sys.stderr)  # noqa: T201
-        sys.stderr.flush()
-        os._exit(EXIT_DATABASE_FAILED)
+    def _stop_reactor(self) -> None:
+        # A signal may come while a failed start is ending the process, or the other way round.
+        with suppress(ReactorNotRunning):
+            self._reactor.stop()

@@ -81,7 +81,25 @@ def load_or_create(folder: Path, server_name: ServerName, entropy: Entropy) -> S
     """
     path = folder / KEY_FILE
     if not path.exists():
+        write_new_key(path, entropy)
+    return load(folder, server_name)
+
+
+def write_new_key(path: Path, entropy: Entropy) -> None:
+    """Write a new key to a file of its own. SigningKeysUnusable when the file is there already."""
+    if path.exists():
+        raise SigningKeysUnusable(
+            f"{path} exists already. It may be the only copy of a key: nothing was written."
+        )
+    try:
         _write(path, _line(generate_key(entropy)))
+    except OSError as error:
+        raise SigningKeysUnusable(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def load(folder: Path, server_name: ServerName) -> SigningKeys:
+    """The keys in `folder`. Raises SigningKeysUnusable."""
+    path = folder / KEY_FILE
     keys = _read(path, read_signing_keys)
     if not keys:
         raise SigningKeysUnusable(

@@ -36,6 +36,8 @@ class Access(Enum):
     """A server administrator."""
     SERVER = "server"
     """Another homeserver, by a signed request."""
+    LOCAL = "local"
+    """Whoever may open the socket in the data directory; on no other listener."""
 
 
 Handler = Callable[["ApiRequest"], Awaitable["Reply | dict[str, Any]"]]

@@ -54,6 +54,8 @@ class Finished(msgspec.Struct, frozen=True):
     seconds: float
 
 
+_BY_TOKEN = frozenset({Access.OPTIONAL, Access.USER, Access.MEMBER, Access.ADMIN})
+
 Observer = Callable[[Finished], None]
 
 
@@ -63,8 +65,9 @@ _HTTPFactory: Any = HTTPFactory  # its types are interfaces that mypy cannot rea
 class ApiFactory(_HTTPFactory):  # type: ignore[misc]
     """Serves the routes of one listener.
 
-    ValueError when a route asks for a token, a signature or a limit of which nobody here knows. Constructing
-    starts nothing; whoever listens ends with `stop`.
+    ValueError when a route asks for a token, a signature or a limit of which nobody here knows, or is for
+    administrators while the listener is not `local`. Constructing starts nothing; whoever listens ends with
+    `stop`.
     """
 
     protocol = ApiChannel
@@ -81,6 +84,7 @@ class ApiFactory(_HTTPFactory):  # type: ignore[misc]
         trusted_proxies: TrustedProxies | None = None,
         observer: Observer | None = None,
         max_body: int = CLIENT_MAX_BODY_BYTES,
+        local: bool = False,
     ) -> None:
         super().__init__(timeout=IDLE_TIMEOUT_SECONDS, reactor=clock)
         self._router = router
@@ -88,6 +92,7 @@ class ApiFactory(_HTTPFactory):  # type: ignore[misc]
         self._limiter = limiter
         self._tokens = tokens
         self._servers = servers
+        self._local = local
         self._proxies = trusted_proxies or TrustedProxies()
         self._observer = observer
         self._bodies: dict[int, BodyReader] = {}
@@ -109,7 +114,9 @@ class ApiFactory(_HTTPFactory):  # type: ignore[misc]
                 raise ValueError(f"{route.method} {route.path} names an unknown limit: {route.limit}")
             if route.access is Access.SERVER and self._servers is NO_SERVERS:
                 raise ValueError(f"{route.method} {route.path} needs an authenticator for servers")
-            if route.access not in {Access.SERVER, Access.OPEN} and self._tokens is NO_TOKENS:
+            if (route.access is Access.LOCAL) is not self._local:
+                raise ValueError(f"{route.method} {route.path} is on the wrong listener")
+            if route.access in _BY_TOKEN and self._tokens is NO_TOKENS:
                 raise ValueError(f"{route.method} {route.path} needs somebody who knows access tokens")
 
     def startFactory(self) -> None:  # noqa: N802
@@ -233,7 +240,7 @@ class ApiFactory(_HTTPFactory):  # type: ignore[misc]
         if access is Access.SERVER:
             decoded = decode_object(raw_body) if raw_body else None
             request.origin = await self._servers(route.method, http.uri, http.requestHeaders, decoded)
-        elif access is not Access.OPEN:
+        elif access in _BY_TOKEN:
             await self._identify(http, request, route)
         if route.limit is not None:
             who = request.requester.user_id if request.requester is not None else request.origin

@@ -26,10 +26,26 @@ from zope.interface import implementer
 
 _SHORT = {"debug": "debug", "info": "info", "warn": "WARN", "error": "ERROR", "critical": "CRITICAL"}
 
+QUIET_PARTS = {
+    "log_legacy": "warn",  # Twisted's old log: listeners that come and go, which we say ourselves
+    "twisted": "warn",
+}
+"""Levels of what is not ours, unless the settings say otherwise."""
+
+# A name or a sentence from somebody else must not end a line, colour the terminal or turn it around.
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0))}
+_CONTROL |= {
+    code: f"\\u{code:04x}" for code in (0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+
+
+class LogsUnusable(Exception):
+    """The log file cannot be written; the message says why."""
+
 
 @implementer(ILogObserver)
 class TerminalLog:
-    """One line for each event: time, level, part, sentence; a traceback below where there is one."""
+    """One line for each event: time, level, part, sentence; a traceback below, indented."""
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out
@@ -37,9 +53,9 @@ class TerminalLog:
     def __call__(self, event: LogEvent) -> None:
         level = event.get("log_level")
         name = "info" if level is None else level.name
-        text = eventAsText(event, includeTimestamp=False, includeSystem=False)
         part = str(event.get("log_namespace", "-"))
-        self._out.write(f"{formatTime(event.get('log_time'))} {_SHORT.get(name, name):5} {part}: {text}\n")
+        line = f"{formatTime(event.get('log_time'))} {_SHORT.get(name, name):5} {part}: {_sentence(event)}\n"
+        self._out.write(line + _traceback(event))
         self._out.flush()
 
 
@@ -59,16 +75,34 @@ class JsonLog:
             "message": formatEvent(event),
         }
         if "log_failure" in event:
-            line["traceback"] = eventAsText(event, includeTimestamp=False, includeSystem=False)
-        self._out.write(json.dumps(line, ensure_ascii=False) + "\n")
+            line["traceback"] = _traceback(event)
+        self._out.write(json.dumps(line) + "\n")
         self._out.flush()
 
 
 def start_logging(level: str, levels: Mapping[str, str], file: Path | None) -> None:
-    """Send the process's logs to `file`, or to standard error. Once for each process."""
+    """Send the process's logs to `file`, or to standard error. Once for each process. LogsUnusable."""
     wanted = LogLevelFilterPredicate(defaultLogLevel=LogLevel.levelWithName(level))
-    for part, part_level in sorted(levels.items()):
+    for part, part_level in sorted({**QUIET_PARTS, **levels}.items()):
         wanted.setLogLevelForNamespace(part, LogLevel.levelWithName(part_level))
-    observer: Any = TerminalLog(sys.stderr) if file is None else JsonLog(file.open("a", encoding="utf-8"))
+    observer: Any = TerminalLog(sys.stderr) if file is None else JsonLog(_open(file))
     filtered: Any = FilteringLogObserver(observer, [cast(Any, wanted)])
     globalLogBeginner.beginLoggingTo([filtered], redirectStandardIO=False, discardBuffer=True)
+
+
+def _open(file: Path) -> IO[str]:
+    try:
+        return file.open("a", encoding="ascii")
+    except OSError as error:
+        raise LogsUnusable(f"logging.file: {file} cannot be written: {error.strerror}.") from error
+
+
+def _sentence(event: LogEvent) -> str:
+    return formatEvent(event).translate(_CONTROL)
+
+
+def _traceback(event: LogEvent) -> str:
+    if "log_failure" not in event:
+        return ""
+    text = eventAsText(event, includeTimestamp=False, includeSystem=False)
+    return "".join(f"    {line.translate(_CONTROL)}\n" for line in text.splitlines())

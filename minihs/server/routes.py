@@ -7,7 +7,7 @@ from typing import Any
 
 from minihs import __version__
 from minihs.events.versions import supported
-from minihs.http import client_api, federation_api
+from minihs.http import admin_api, client_api, federation_api
 from minihs.http.client_api.interactive_auth import InteractiveAuth
 from minihs.http.client_api.password_check import PasswordCheck
 from minihs.http.client_api.well_known import WellKnownSettings
@@ -89,4 +89,10 @@ def federation_routes(parts: Parts) -> list[Route]:
         ),
         federation_api.public_rooms.PublicRooms(parts.published),
     )
+    return [route for chapter in chapters for route in chapter.routes()]
+
+
+def admin_routes(parts: Parts) -> list[Route]:
+    """What administrators' commands call: on the socket in the data directory, and never anywhere else."""
+    chapters: Sequence[Any] = (admin_api.users.Users(parts.users, parts.sessions),)
     return [route for chapter in chapters for route in chapter.routes()]

@@ -45,7 +45,7 @@ from minihs.homeserver.sync.read_markers import ReadMarkers
 from minihs.homeserver.transactions import Transactions
 from minihs.http.dialects.build import build_dialects
 from minihs.http.dialects.table import Dialects
-from minihs.http.limits import DEFAULT_LIMITS, Limit, RateLimiter
+from minihs.http.limits import Limit, RateLimiter, limits_with
 from minihs.platform.clock import Clock
 from minihs.platform.entropy import Entropy
 from minihs.server.federation import Federation, wire_federation
@@ -119,6 +119,7 @@ async def wire(
     without showing anything that was not acknowledged. `password_cost` is for worlds about something else.
     """
     clock, entropy, reader = platform.clock, platform.entropy, database.reader
+    reader.on_damage(on_fatal)
     server_name = keys.server_name
     writer = Writer(database.writing, clock=clock, workers=platform.commit_worker, on_fatal=on_fatal)
     limiter = RateLimiter(clock, _limits(config), enabled=config.rate_limits.enabled)
@@ -334,13 +335,10 @@ async def wire(
 
 
 def _limits(config: Config) -> Mapping[str, Limit]:
-    changed = {
-        name: Limit(per_second, burst) for name, (per_second, burst) in config.rate_limits.buckets.items()
-    }
-    unknown = sorted(changed.keys() - DEFAULT_LIMITS.keys())
-    if unknown:
-        raise CannotStart(f"rate_limits.buckets: there is no bucket {', '.join(unknown)}.")
-    limits = {**DEFAULT_LIMITS, **changed}
+    try:
+        limits = limits_with(config.rate_limits.buckets)
+    except ValueError as error:
+        raise CannotStart(f"rate_limits.buckets: {error}.") from error
     # What was accepted in good faith is not lost to a limit on its own server, though all come due at once.
     due = limits["futures_due"]
     limits["futures_due"] = Limit(due.per_second, max(due.burst, config.futures.max_scheduled))

@@ -12,6 +12,10 @@ class DataDirectoryUnusable(Exception):
     """The data directory cannot be used; the message says why and what to do."""
 
 
+class DataDirectoryInUse(DataDirectoryUnusable):
+    """Another process owns it."""
+
+
 class DataDirectory:
     """A directory that one server process owns while it runs."""
 
@@ -25,9 +29,9 @@ class DataDirectory:
         return self.path / "minihs.db"
 
     @property
-    def signing_key(self) -> Path:
-        """The signing keys, in the format of signedjson."""
-        return self.path / "signing.key"
+    def admin_socket(self) -> Path:
+        """Where the process that owns the directory answers administrators' commands."""
+        return self.path / "admin.sock"
 
     def create(self) -> None:
         """Make the directory, readable by its owner alone, if it is not there."""
@@ -41,27 +45,39 @@ class DataDirectory:
     def lock(self) -> None:
         """Own the directory until `unlock` or the end of the process, whatever way it ends.
 
-        Raises DataDirectoryUnusable when another process owns it.
+        Raises DataDirectoryInUse when another process owns it, DataDirectoryUnusable for other reasons.
         """
         path = self.path / "lock"
         try:
             lock = path.open("a+", encoding="ascii")
         except OSError as error:
-            raise DataDirectoryUnusable(f"{path} cannot be opened: {error.strerror}.") from error
+            raise DataDirectoryUnusable(
+                f"The data directory {self.path} cannot be written: {error.strerror}."
+            ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             lock.seek(0)
             owner = lock.read().strip()
             lock.close()
-            raise DataDirectoryUnusable(
+            raise DataDirectoryInUse(
                 f"The data directory {self.path} is in use by another process"
                 f"{f' ({owner})' if owner else ''}. Stop that server, or name another --data-dir."
             ) from error
-        lock.seek(0)
-        lock.truncate()
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+        except OSError as error:
+            lock.close()
+            raise DataDirectoryUnusable(
+                f"The data directory {self.path} cannot be locked: {error.strerror}."
+            ) from error
+        try:
+            lock.seek(0)
+            lock.truncate()
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
+        except OSError as error:
+            raise DataDirectoryUnusable(
+                f"The data directory {self.path} cannot be written: {error.strerror}."
+            ) from error
         self._lock = lock
 
     def unlock(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -29,8 +29,29 @@ class DatabaseUnusable(Exception):
 class Database(msgspec.Struct, frozen=True, kw_only=True):
     """An open, migrated database."""
 
+    path: Path | str = IN_MEMORY
     writing: sqlite3.Connection
     reader: Reader
+
+    def server_name(self) -> str | None:
+        """Whose database this is; None before it was claimed."""
+        row = self.writing.execute("SELECT server_name FROM identity").fetchone()
+        return None if row is None else str(row[0])
+
+    def claim(self, server_name: str) -> None:
+        """Make this the database of `server_name` for good; DatabaseUnusable when it is another server's."""
+        owner = self.server_name()
+        if owner is None:
+            with _explained(self.path):
+                self.writing.execute(
+                    "INSERT INTO identity (only_row, server_name) VALUES (1, ?)", (server_name,)
+                )
+        elif owner != server_name:
+            raise DatabaseUnusable(
+                f"The database {self.path} belongs to the server {owner}, whose users and rooms keep "
+                f"their names for ever. Start it with --server-name {owner}, or name another data "
+                f"directory for {server_name}."
+            )
 
     def close(self) -> None:
         """Close both connections; the writer must be idle."""
@@ -45,22 +66,51 @@ def open_database(path: Path | str = IN_MEMORY, *, synchronous: str = "FULL") ->
     Raises DatabaseUnusable when the file is damaged, foreign, or made by a newer release.
     """
     in_memory = str(path) == IN_MEMORY
-    try:
-        writing = _connect(path)
+    with ExitStack() as undo, _explained(path):
+        writing = undo.enter_context(closing(_connect(path)))
         if not in_memory:
-            writing.execute("PRAGMA journal_mode=WAL")
+            _switch_to_wal(writing, path)
         writing.execute(f"PRAGMA synchronous={synchronous}")
         _check_origin(writing, path)
         migrate(writing)
-        reading = writing if in_memory else _connect(path)
+        reading = writing
         if not in_memory:
+            reading = undo.enter_context(closing(_connect(path)))
             reading.execute("PRAGMA query_only=ON")
-    except sqlite3.DatabaseError as error:
+        undo.pop_all()
+    return Database(path=path, writing=writing, reader=Reader(reading))
+
+
+@contextmanager
+def _explained(path: Path | str) -> Iterator[None]:
+    """SQLite's errors as sentences that say what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without SQLite's refinements
+        advice = _ADVICE.get(code, "Check its owner and permissions, and those of its folder.")
         raise DatabaseUnusable(
-            f"The database {path} cannot be opened: {error}. Nothing was changed. "
-            "Restore it from a copy, or move it away to start with an empty one."
+            f"The database {path} cannot be opened: {error}. Nothing was changed. {advice}"
         ) from error
-    return Database(writing=writing, reader=Reader(reading))
+
+
+_RESTORE = "Restore it from a copy, or move it away to start with an empty one."
+_ADVICE = {
+    sqlite3.SQLITE_CORRUPT: _RESTORE,
+    sqlite3.SQLITE_NOTADB: _RESTORE,
+    sqlite3.SQLITE_FULL: "Make room on the disk and start again.",
+    sqlite3.SQLITE_IOERR: "Look at the disk (is it full?) and at the system's log.",
+    sqlite3.SQLITE_BUSY: "Another program holds it open; end that program.",
+}
+
+
+def _switch_to_wal(connection: sqlite3.Connection, path: Path | str) -> None:
+    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    if mode != "wal":
+        raise DatabaseUnusable(
+            f"The file system of {path} cannot hold the database: it lacks shared memory, as network file "
+            "systems do. Name a data directory on a local disk."
+        )
 
 
 @contextmanager
@@ -71,6 +121,18 @@ def read_only(path: Path) -> Iterator[Reader]:
         yield Reader(connection)
     finally:
         connection.close()
+
+
+def stored_server_name(path: Path) -> str | None:
+    """Whose database is at `path`; None when there is none, or no readable one."""
+    if not path.is_file():
+        return None
+    try:
+        with read_only(path) as reader:
+            row = reader.now(reader.maybe("SELECT server_name FROM identity"))
+    except sqlite3.Error:
+        return None
+    return None if row is None else str(row[0])
 
 
 def latest_version() -> int:

@@ -1,0 +1,16 @@
+"""`minihs demo`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Leave both servers running when the story ends.")
+def demo(keep: bool) -> None:
+    """Two servers on loopback, a room between them, and futures: a story that is checked as it is told."""
+    from minihs.demo.command import run_demo
+
+    sys.exit(run_demo(keep=keep))

@@ -1,0 +1,143 @@
+"""A process that owns a data directory: its lock, database, keys, threads, wired server and admin socket.
+
+`serve` adds listeners and signals; an administrator's command that finds no server running needs no more.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+
+from minihs.config import Config
+from minihs.federation.signing_keys import KEY_FILE, SigningKeysUnusable, load_or_create
+from minihs.federation.tls import TlsUnusable
+from minihs.http.routing import Router
+from minihs.http.site import ApiFactory
+from minihs.platform.clock import ReactorClock
+from minihs.platform.entropy import SystemEntropy
+from minihs.platform.local_socket import LocalPort
+from minihs.platform.logs import LogsUnusable
+from minihs.platform.network import Network
+from minihs.platform.workers import ThreadWorkers
+from minihs.server import CannotStart, Parts, Platform, admin_routes, wire
+from minihs.store.data_directory import DataDirectory, DataDirectoryUnusable
+from minihs.store.database import Database, DatabaseUnusable, open_database
+
+log = Logger()
+
+WORKER_THREADS = 2
+"""For password hashes and long scans; the interpreter lock makes more of them useless."""
+PRIVATE = 0o077
+"""What no file of ours grants to anybody but its owner: keys, messages and tokens' hashes are among them."""
+
+EXIT_DATABASE_FAILED = 70
+
+UNUSABLE = (
+    CannotStart,
+    DataDirectoryUnusable,
+    DatabaseUnusable,
+    LogsUnusable,
+    SigningKeysUnusable,
+    TlsUnusable,
+    OSError,
+)
+"""Why a server cannot be: each says in one sentence what is wrong, and what to do."""
+
+
+class HostedServer:
+    """The server of one data directory, in this process. Nothing happens before `open`."""
+
+    def __init__(self, config: Config, reactor: Any, network: Network) -> None:
+        self._config = config
+        self._reactor = reactor
+        self._network = network
+        self._directory = DataDirectory(Path(config.server.data_dir))
+        self._threads: list[ThreadWorkers] = []
+        self._database: Database | None = None
+        self._parts: Parts | None = None
+        self._admin_port: LocalPort | None = None
+        self._admin_site: ApiFactory | None = None
+
+    def own(self) -> None:
+        """Lock the data directory, made if need be. DataDirectoryUnusable."""
+        os.umask(PRIVATE)
+        self._directory.create()
+        self._directory.lock()
+
+    async def open(self) -> Parts:
+        """Open what the directory holds, made if need be, and wire the server over it.
+
+        Raises one of UNUSABLE; `close` in any case.
+        """
+        config = self._config
+        platform = Platform(
+            clock=ReactorClock(self._reactor),
+            entropy=SystemEntropy(),
+            commit_worker=self._pool(1, "commit"),
+            workers=self._pool(WORKER_THREADS, "work"),
+            network=self._network,
+        )
+        self._database = open_database(self._directory.database, synchronous=config.database.synchronous)
+        claimed_before = self._database.server_name() is not None
+        self._database.claim(config.server_name)
+        if claimed_before and not (self._directory.path / KEY_FILE).exists():
+            log.warn(
+                "the signing key is missing from {folder}: a new one is made", folder=self._directory.path
+            )
+        keys = load_or_create(self._directory.path, config.server_name, platform.entropy)
+        self._parts = await wire(config, platform, self._database, keys, on_fatal=end_at_once)
+        return self._parts
+
+    def answer_administrators(self) -> None:
+        """Listen on the socket in the data directory. OSError or CannotListenError."""
+        if self._parts is None:
+            raise RuntimeError("a server answers once it is open")
+        self._admin_site = ApiFactory(
+            Router(admin_routes(self._parts)),
+            clock=self._parts.clock,
+            limiter=self._parts.limiter,
+            local=True,
+        )
+        self._admin_port = LocalPort(self._reactor, self._admin_site, self._directory.admin_socket)
+
+    async def answer_no_more(self) -> None:
+        """Finish the commands that are under way and take no more."""
+        if self._admin_port is not None and self._admin_site is not None:
+            await self._admin_port.stop()
+            await self._admin_site.stop()
+
+    async def close(self) -> None:
+        """Write what was submitted and give everything up."""
+        if self._parts is not None:
+            await self._parts.federation.client.close()
+            await self._parts.writer.stop()
+        for threads in self._threads:
+            threads.stop()
+        if self._database is not None:
+            self._database.close()
+        self._directory.unlock()
+
+    def _pool(self, threads: int, name: str) -> ThreadWorkers:
+        pool = ThreadWorkers(self._reactor, threads, name)
+        self._threads.append(pool)
+        return pool
+
+
+CANNOT_LISTEN = (OSError, CannotListenError)
+
+
+def complain(sentence: object) -> None:
+    """Tell the person who started the program, whatever becomes of the logs."""
+    print(f"minihs: {sentence}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def end_at_once(sentence: str) -> NoReturn:
+    """The database has failed: nothing that was not acknowledged may be shown or sent any more, so the end is
+    not a clean one."""
+    complain(f"{sentence} The server ends; nothing that was acknowledged is lost.")
+    os._exit(EXIT_DATABASE_FAILED)
