@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, cast
 from urllib.parse import urlencode
 
 from minihs.events.event import Event
@@ -33,6 +33,7 @@ from minihs.store.database import Database
 from minihs.store.memberships import MembershipStore
 from tests.support.events import verify_keys_of
 from tests.support.room_service import RoomServer
+from tests.support.yielding import YieldingReader, open_yielding_database
 
 Answer = Callable[[str, str, Mapping[str, Any], Any], Any]
 """A peer: (method, path, query, body) → the JSON object it answers, or raises RemoteRefusal, Unreachable."""
@@ -112,7 +113,12 @@ class WireClient:
 
 
 class FederatedServer(RoomServer):
-    """A server with users, rooms and federation. Every user exists."""
+    """A server with users, rooms and federation. Every user exists.
+
+    With `yield_seed` set, its store waits at every read, for as long as the seed says.
+    """
+
+    yield_seed: ClassVar[int | None] = None
 
     def __init__(self, server_name: str, wire: Wire, database: Database | None = None) -> None:
         self.wire = wire
@@ -120,6 +126,9 @@ class FederatedServer(RoomServer):
         self.edus: list[tuple[str, str, Any]] = []
         self.told: list[str] = []
         self.accounts: set[str] | None = None
+        if database is None and self.yield_seed is not None:
+            database = open_yielding_database(self.yield_seed)
+            cast(YieldingReader, database.reader).clock = wire.clock
         super().__init__(server_name, database, clock=wire.clock)
         wire.peers[server_name] = self.answer
 

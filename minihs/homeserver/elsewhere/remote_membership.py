@@ -7,6 +7,7 @@ room", "Inviting to a room", "Leaving Rooms (Rejecting Invites)".
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
@@ -51,6 +52,14 @@ class _TemplateFields(msgspec.Struct, frozen=True):
     content: dict[str, Any]
 
 
+@dataclass(slots=True)
+class _Joins:
+    """Joins to one room that are under way, and who waits for their end."""
+
+    number: int = 0
+    waiting: list[Deferred[None]] = field(default_factory=list)
+
+
 class RemoteMemberships:
     """Changes memberships where another server must take part."""
 
@@ -75,24 +84,32 @@ class RemoteMemberships:
         self._outliers = outliers
         self._inbound = inbound
         self._joins: Lanes[RoomID] = Lanes(MAX_JOINS_WAITING)
-        self._joining: dict[RoomID, list[Deferred[None]]] = {}
+        self._under_way: dict[RoomID, _Joins] = {}
 
     async def joins_settled(self, room_id: RoomID) -> None:
         """Wait until no join to the room is under way: events that come meanwhile can be judged then."""
-        waiting = self._joining.get(room_id)
-        if waiting is not None:
+        joins = self._under_way.get(room_id)
+        if joins is not None:
             settled: Deferred[None] = Deferred()
-            waiting.append(settled)
+            joins.waiting.append(settled)
             await settled
 
     async def join_remote(
         self, room_id: RoomID, user_id: UserID, via: Sequence[ServerName], content: Mapping[str, Any]
     ) -> RoomID:
         """See `RemoteMembership`. Joins to one room go one after another: the second finds us in the room."""
+        joins = self._under_way.setdefault(room_id, _Joins())
+        joins.number += 1
         try:
             await self._joins.run(room_id, lambda: self._join(room_id, user_id, via, content))
         except LaneFull as full:
             raise Unavailable("Too many joins to this room are under way. Please try again.") from full
+        finally:
+            joins.number -= 1
+            if not joins.number:
+                del self._under_way[room_id]
+                for settled in joins.waiting:
+                    settled.callback(None)
         return room_id
 
     async def leave_remote(
@@ -173,12 +190,7 @@ class RemoteMemberships:
     ) -> None:
         if await self._rooms.is_resident(room_id) and await self._join_here(room_id, user_id, content):
             return
-        self._joining.setdefault(room_id, [])
-        try:
-            await self._ask_in_turn(via, lambda server: self._join_through(server, room_id, user_id, content))
-        finally:
-            for settled in self._joining.pop(room_id):
-                settled.callback(None)
+        await self._ask_in_turn(via, lambda server: self._join_through(server, room_id, user_id, content))
 
     async def _join_here(self, room_id: RoomID, user_id: UserID, content: Mapping[str, Any]) -> bool:
         """Join a room that we have entered while this join was waiting; False if others must vouch."""

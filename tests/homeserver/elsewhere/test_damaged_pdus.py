@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.logger import LogEvent, globalLogPublisher
@@ -52,6 +53,11 @@ MEMBER_CONTENT = st.fixed_dictionaries(
         "allow": JSON,
     },
 )
+
+
+@pytest.fixture(autouse=True)
+def store() -> None:
+    """One store is enough for these many examples."""
 
 
 @contextmanager

@@ -123,7 +123,7 @@ def test_events_that_come_during_a_join_wait_for_it() -> None:
     joining = start(
         hs2.federation.remote_memberships.join_remote(room_id, BOB, ["hs1"], {"membership": "join"})  # type: ignore[arg-type, list-item]
     )
-    hs2.clock.pump([0] * 10)
+    hs2.clock.pump([0] * 300)
     message = hs1.send(room_id, ALICE)
     body = {"origin": "hs1", "origin_server_ts": 1, "pdus": [message.pdu]}
     sending = start(hs2.answer("PUT", "/_matrix/federation/v1/send/1", {"": "hs1"}, body))
@@ -145,6 +145,7 @@ def test_a_transaction_for_a_room_that_is_long_in_joining_is_to_be_repeated() ->
     )
     body = {"origin": "hs1", "origin_server_ts": 1, "pdus": [message.pdu]}
     sending = start(hs2.answer("PUT", "/_matrix/federation/v1/send/1", {"": "hs1"}, body))
+    hs2.clock.pump([0] * 300)
     hs2.clock.advance(15)
     with pytest.raises(RemoteRefusal) as refusal:
         finish(hs2.clock, sending)
