@@ -13,9 +13,9 @@ import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from minihs.homeserver.scheduler import LONGEST_SLEEP_MS
 
 from minihs.futures.policies import FutureLimits
+from minihs.homeserver.futures.scheduler import LONGEST_SLEEP_MS
 from tests.support.future_server import C, FutureServer, U
 from tests.support.http import Connection
 from tests.support.yielding import YieldingReader, open_yielding_database
