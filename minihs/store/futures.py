@@ -11,7 +11,7 @@ from hashlib import sha256
 import msgspec
 
 from minihs.events.ids import UserID
-from minihs.futures.model import Future, FutureGroup, FutureID, GroupID, Millis
+from minihs.futures.model import CancelRule, Future, FutureGroup, FutureID, GroupID, Millis
 from minihs.store.future_rows import (
     COLUMNS,
     FutureRow,
@@ -23,6 +23,7 @@ from minihs.store.future_rows import (
     future_row,
     groups_of,
     outcome_columns,
+    slot_hash,
     stored_future,
 )
 from minihs.store.reader import Reader
@@ -85,14 +86,15 @@ class FutureStore:
         )
         return next(groups_of(map(future_row, rows)), None)
 
-    async def all_cancellable(self) -> list[FutureGroup]:
-        """The groups with a scheduled state event that a newer one may end, whole, in order of their IDs."""
+    async def all_slots(self, after: tuple[int, GroupID], limit: int) -> list[tuple[int, GroupID]]:
+        """Slots (`slot_hash`) on which newer state may end a scheduled future, and the groups of these, in
+        that order behind a pair, at most `limit`."""
         rows = await self._reader.all(
-            f"{_FUTURES} WHERE outcome IS NULL AND group_id IN (SELECT group_id FROM futures"
-            " WHERE outcome IS NULL AND cancel_rule <> 0 AND state_key IS NOT NULL)"
-            " ORDER BY group_id, futures.future_id"
+            "SELECT slot_hash, group_id FROM futures WHERE outcome IS NULL AND slot_hash IS NOT NULL"
+            " AND (slot_hash, group_id) > (?, ?) ORDER BY slot_hash, group_id LIMIT ?",
+            (*after, limit),
         )
-        return list(groups_of(map(future_row, rows)))
+        return [(slot, GroupID(group_id)) for slot, group_id in rows]
 
     async def one_payload(self, future_id: FutureID) -> Payload:
         """What a kept future carries."""
@@ -192,8 +194,9 @@ class FutureStore:
         """A new future, and its timer when it has one."""
         batch.add(
             "INSERT INTO futures (future_id, id_hash, delay_id, group_id, group_name, owner, room_id, type,"
-            " state_key, timeout_ms, started_ms, since_ts, cancel_rule, dialect, reveals_id, payload)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " state_key, timeout_ms, started_ms, since_ts, cancel_rule, slot_hash, dialect, reveals_id,"
+            " payload)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 future.id,
                 secret_hash(future.delay_id),
@@ -208,6 +211,7 @@ class FutureStore:
                 future.started_ms,
                 future.since_ts,
                 future.cancel_rule.value,
+                _slot(future),
                 future.dialect,
                 int(future.reveals_id),
                 _encode(payload),
@@ -275,3 +279,9 @@ class FutureStore:
 def secret_hash(secret: str) -> bytes:
     """The 128 bits under which an ID or a token is found. Unsalted: what is hashed is random itself."""
     return sha256(secret.encode("utf-8", "surrogatepass")).digest()[:16]
+
+
+def _slot(future: Future) -> int | None:
+    if future.state_key is None or future.cancel_rule is CancelRule.NEVER:
+        return None
+    return slot_hash(future.room_id, future.type, future.state_key)

@@ -325,6 +325,16 @@ class TestNewerState:
         self.put_state(server, room_id, BOB)
         assert server.lookup(delay_id)["finalised"]["error"]["errcode"] == "M_CANCELLED_BY_STATE_UPDATE"
 
+    def test_state_ends_a_future_whose_group_is_not_in_memory(self, server: FutureServer) -> None:
+        room_id = self.room(server)
+        delay_id = self.by_query(server, room_id)
+        groups = server.futures._groups
+        live = groups.loaded(delay_id)
+        groups.drop(live)
+        assert groups.loaded(delay_id) is None
+        self.put_state(server, room_id, BOB)
+        assert server.lookup(delay_id)["finalised"]["error"]["errcode"] == "M_CANCELLED_BY_STATE_UPDATE"
+
     def test_state_that_is_not_stored_ends_nothing(self, server: FutureServer) -> None:
         room_id = self.room(server)
         delay_id = self.by_query(server, room_id)

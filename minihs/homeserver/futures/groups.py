@@ -1,21 +1,24 @@
-"""Groups of futures in memory: loaded on demand, kept while something waits on them or may change them.
+"""Groups of futures in memory: loaded on demand, kept while something is under way with them.
 
-Groups with a state event that a newer one may end are always here, because that is decided while the newer
-event's batch is open. Nothing is decided here; see `futures.engine`.
+Of groups with a state event that a newer one may end, only the slot is always here; the group itself is read
+before such an event gets its place in the room. Nothing is decided here; see `futures.engine`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Awaitable
 
 import msgspec
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
-from minihs.events.ids import RoomID
-from minihs.futures.model import CancelRule, Future, FutureGroup, FutureID, GroupID
+from minihs.futures.model import Future, FutureGroup, FutureID, GroupID
+from minihs.homeserver.futures.slots import StateSlot, StateSlots, slot_of
+from minihs.store.future_rows import slot_hash
 from minihs.store.futures import FutureStore
 
-StateSlot = tuple[RoomID, str, str]
-"""A room, an event type and a state key."""
+SLOTS_AT_ONCE = 20_000
+"""Slots that are read in one go at start."""
 
 
 class LiveGroup(msgspec.Struct):
@@ -61,21 +64,36 @@ class FutureGroups:
         self._loading: dict[GroupID, list[Deferred[None]]] = {}
         self._by_delay_id: dict[str, LiveGroup] = {}
         self._by_name: dict[str, LiveGroup] = {}
-        self._by_slot: dict[StateSlot, dict[GroupID, LiveGroup]] = {}
+        self._slots = StateSlots()
 
     async def load(self) -> None:
-        """Read the groups that must be here; once, at start."""
-        for group in await self._store.all_cancellable():
-            self.add(LiveGroup(group))
+        """Read the slots; once, at start."""
+        after = (-1, GroupID(0))
+        while rows := await self._store.all_slots(after, SLOTS_AT_ONCE):
+            for slot, group_id in rows:
+                self._slots.add(slot, group_id)
+            after = rows[-1]
 
     def loaded(self, delay_id: str) -> LiveGroup | None:
         """The group of a future, if it is in memory."""
         return self._by_delay_id.get(delay_id)
 
     def on_slot(self, slot: StateSlot) -> list[LiveGroup]:
-        """The groups with a member that a new state event there may end, in order of their IDs."""
-        groups = self._by_slot.get(slot)
-        return [] if groups is None else [groups[group_id] for group_id in sorted(groups)]
+        """The groups with a member that a new state event there may end, in order of their IDs; all of them
+        when `reading` has just said None."""
+        if not self._slots:
+            return []
+        groups = (self._groups.get(group_id) for group_id in self._slots.groups(slot_hash(*slot)))
+        return [live for live in groups if live is not None]
+
+    def reading(self, slot: StateSlot) -> Awaitable[None] | None:
+        """What must be awaited before a state event may get its place there; None when nothing, and that
+        holds until control is given away."""
+        if not self._slots:
+            return None
+        key = slot_hash(*slot)
+        absent = [group_id for group_id in self._slots.groups(key) if group_id not in self._groups]
+        return self._read(key, absent) if absent else None
 
     async def one(self, group_id: GroupID) -> LiveGroup | None:
         """The group; None when it is finished."""
@@ -127,13 +145,9 @@ class FutureGroups:
         live.ended = True
         if future.state_key is None:
             return
-        slot = (future.room_id, future.type, future.state_key)
-        groups = self._by_slot.get(slot)
-        if groups is None or any(_slot_of(other) == slot for other in live.group.scheduled):
-            return
-        groups.pop(live.group.id, None)
-        if not groups:
-            del self._by_slot[slot]
+        slot = slot_hash(future.room_id, future.type, future.state_key)
+        if all(slot_of(other) != slot for other in live.group.scheduled):
+            self._slots.discard(slot, live.group.id)
 
     def settle(self, live: LiveGroup) -> None:
         """What was in the writer's queue is durable: finalised members are left to the store."""
@@ -162,12 +176,6 @@ class FutureGroups:
             del self._by_name[group.name]
         for future in group.members:
             self._by_delay_id.pop(future.delay_id, None)
-            slot = _slot_of(future)
-            groups = None if slot is None else self._by_slot.get(slot)
-            if slot is not None and groups is not None:
-                groups.pop(group.id, None)
-                if not groups:
-                    del self._by_slot[slot]
 
     async def _load(self, group_id: GroupID) -> LiveGroup | None:
         """Read a group, for all who ask meanwhile: a second answer of the store could be older than what the
@@ -190,16 +198,20 @@ class FutureGroups:
                 waiter.callback(None)
         return live
 
+    async def _read(self, slot: int, absent: list[GroupID]) -> None:
+        for group_id in absent:
+            if await self.one(group_id) is None:
+                self._slots.discard(slot, group_id)
+
     def _index(self, live: LiveGroup) -> None:
         group = live.group
         if group.name is not None and not group.finished:
             self._by_name[group.name] = live
         for future in group.members:
             self._by_delay_id[future.delay_id] = live
-            slot = _slot_of(future)
+            slot = slot_of(future)
             if slot is not None:
-                self._by_slot.setdefault(slot, {})[group.id] = live
-                self._recent.pop(group.id, None)
+                self._slots.add(slot, group.id)
 
     def _evict(self) -> None:
         """Make room: a tenth at once, the groups that were used longest ago and are at rest."""
@@ -207,9 +219,3 @@ class FutureGroups:
             live = self._groups[group_id]
             if not live.pending and live.waiting is None:
                 self.drop(live)
-
-
-def _slot_of(future: Future) -> StateSlot | None:
-    if future.state_key is None or future.cancel_rule is CancelRule.NEVER or future.outcome is not None:
-        return None
-    return (future.room_id, future.type, future.state_key)

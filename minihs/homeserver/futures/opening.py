@@ -94,5 +94,6 @@ async def open_future_service(
     )
     await futures.load()
     rooms.observe(steps)
+    rooms.prepare_state(steps.before_state)
     scheduler = Scheduler(clock=clock, steady=steady, due_times=due_times, sender=sending, writer=writer)
     return FutureService(futures=futures, scheduler=scheduler)

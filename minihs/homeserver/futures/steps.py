@@ -6,13 +6,13 @@ When a batch fails, the group is read again. Futures specification, 1, promise 4
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from minihs.events.event import Event
-from minihs.events.ids import EventID
+from minihs.events.ids import EventID, RoomID
 from minihs.futures.commands import Command, StateChanged
 from minihs.futures.effects import Effect, Finalised, Stored, TimerStarted
 from minihs.futures.engine import Step, step
@@ -31,7 +31,10 @@ log = Logger()
 
 
 class FutureSteps:
-    """Takes steps and keeps memory, disk and timers together. Observes rooms (`Rooms.observe`)."""
+    """Takes steps and keeps memory, disk and timers together.
+
+    It observes rooms (`Rooms.observe`, and `Rooms.prepare_state` with `before_state`).
+    """
 
     def __init__(
         self,
@@ -101,6 +104,10 @@ class FutureSteps:
                     self._due_times.set(future.due_ms, future.id)
 
     # Rooms tell of their events
+
+    def before_state(self, room_id: RoomID, event_type: str, state_key: str) -> Awaitable[None] | None:
+        """What must be read before a state event may get its place; None when nothing."""
+        return self._groups.reading((room_id, event_type, state_key))
 
     def event_queued(self, event: Event, batch: Batch) -> None:
         """A new state event ends futures, in its own batch: it wins against timers and sends not yet made."""

@@ -7,7 +7,7 @@ then the federation queues are woken.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -47,6 +47,10 @@ class CommittedEvent(msgspec.Struct, frozen=True):
     @property
     def position(self) -> int:
         return self.row.position
+
+
+StatePreparation = Callable[[RoomID, str, str], Awaitable[None] | None]
+"""Asked before a state event gets its place: what an observer must read to hear of it, None when nothing."""
 
 
 class RoomObserver(Protocol):
@@ -108,10 +112,26 @@ class RoomCommits:
         self._on_failed = on_failed
         self._wake_federation = wake_federation
         self._observers: list[RoomObserver] = []
+        self._preparations: list[StatePreparation] = []
 
     def observe(self, observer: RoomObserver) -> None:
         """Tell `observer` of every accepted event."""
         self._observers.append(observer)
+
+    def prepare_state(self, preparation: StatePreparation) -> None:
+        """Ask `preparation` before each state event that is to be placed."""
+        self._preparations.append(preparation)
+
+    def must_read(self, room_id: RoomID, keys: Iterable[tuple[str, str | None]]) -> Awaitable[None] | None:
+        """What observers must read before events with these types and state keys are queued; None when
+        nothing, and that holds until control is given away."""
+        for event_type, state_key in keys:
+            if state_key is not None:
+                for preparation in self._preparations:
+                    reading = preparation(room_id, event_type, state_key)
+                    if reading is not None:
+                        return reading
+        return None
 
     def next_position(self) -> int:
         """A live position; the batch must be submitted before control is given away."""

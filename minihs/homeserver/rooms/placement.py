@@ -139,6 +139,9 @@ class RoomPlacement:
                 changed[event.event_id] = event
             await self._redactions.apply(pending, event, before.state)
 
+            while reading := self._commits.must_read(room.room_id, [(event.type, event.state_key)]):
+                await reading
+
         # From here to the submission nothing waits: positions are submitted in the order of allocation.
         row = EventRow(
             event=event,
@@ -282,6 +285,8 @@ class RoomPlacement:
         if old is not None:
             room.set_members(sorted(old.joined))
         room.remember(by_id[event_id] for key, event_id in after.state.items() if key == CREATE)
+        while reading := self._commits.must_read(room.room_id, [(join_event.type, join_event.state_key)]):
+            await reading
         # From here to the submission nothing waits: positions are submitted in the order of allocation.
         pending = Pending(room, local=True, batch=batch, groups=groups)
         self._rooms.add_room(batch, room.room_id, version.id, after.number)

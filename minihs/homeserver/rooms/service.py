@@ -19,7 +19,14 @@ from minihs.events.ids import EventID, RoomID, ServerName, UserID
 from minihs.events.signatures import Signer
 from minihs.events.versions import RoomVersion
 from minihs.homeserver.errors import BadContent, Forbidden, TooLarge, Unavailable, UnknownRoom
-from minihs.homeserver.rooms.commits import Also, CommittedEvent, Pending, RoomCommits, RoomObserver
+from minihs.homeserver.rooms.commits import (
+    Also,
+    CommittedEvent,
+    Pending,
+    RoomCommits,
+    RoomObserver,
+    StatePreparation,
+)
 from minihs.homeserver.rooms.drafts import EventDraft, needed_keys, own_room_id
 from minihs.homeserver.rooms.memory import RoomMemories, RoomMemory
 from minihs.homeserver.rooms.placement import RoomPlacement
@@ -75,6 +82,10 @@ class Rooms:
     def observe(self, observer: RoomObserver) -> None:
         """Tell `observer` of every accepted event: while its batch is open, and when it is durable."""
         self._commits.observe(observer)
+
+    def prepare_state(self, preparation: StatePreparation) -> None:
+        """Ask `preparation` before each state event gets its place, in rooms that exist already."""
+        self._commits.prepare_state(preparation)
 
     # Reading
 
@@ -185,7 +196,12 @@ class Rooms:
                 await room.lock.acquire()
                 room.lock.release()
             elif not room.stale:
-                return await self._durable(self._append(Pending(room, local=True), drafts, targets, also))
+                reading = self._commits.must_read(
+                    room.room_id, [(draft.type, draft.state_key) for draft in drafts]
+                )
+                if reading is None:
+                    return await self._durable(self._append(Pending(room, local=True), drafts, targets, also))
+                await reading
 
     async def create(
         self,

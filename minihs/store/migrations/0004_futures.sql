@@ -14,6 +14,7 @@ CREATE TABLE futures (
     started_ms  INTEGER NOT NULL,           -- steady clock; while a timer runs, future_timers is newer
     since_ts    INTEGER NOT NULL,           -- the same by the wall clock, for showing
     cancel_rule INTEGER NOT NULL,           -- 0 never, 1 other sender, 2 any
+    slot_hash   INTEGER,                    -- of room, type and state key, when newer state may end it
     dialect     TEXT NOT NULL,
     reveals_id  INTEGER NOT NULL,           -- whether the sender reads delay_id in `unsigned`
     payload     BLOB NOT NULL,              -- JSON: content and what else goes into the event or a listing
@@ -28,8 +29,7 @@ CREATE INDEX futures_by_name ON futures (group_name) WHERE outcome IS NULL AND g
 CREATE INDEX futures_scheduled ON futures (owner, future_id) WHERE outcome IS NULL;
 CREATE INDEX futures_finalised ON futures (owner, finalised_ts, future_id) WHERE outcome IS NOT NULL;
 CREATE INDEX futures_by_end ON futures (finalised_ts, future_id) WHERE outcome IS NOT NULL;
-CREATE INDEX futures_cancellable ON futures (future_id)
-    WHERE outcome IS NULL AND cancel_rule <> 0 AND state_key IS NOT NULL;
+CREATE INDEX futures_by_slot ON futures (slot_hash, group_id) WHERE outcome IS NULL AND slot_hash IS NOT NULL;
 
 CREATE TABLE future_timers (                -- apart, so that a heartbeat writes a few integers and no content
     future_id  INTEGER PRIMARY KEY,
