@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from contextlib import suppress
@@ -98,6 +99,10 @@ class _Process:
     async def _start(self) -> None:
         parts = await self.hosted.open()
         self._server = Server(parts, self._network)
+        # What is there now stays to the end: no later collection looks at it again.
+        gc.collect()
+        gc.freeze()
+        gc.enable()
         addresses = await self._server.start()
         try:
             self.hosted.answer_administrators()

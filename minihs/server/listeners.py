@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from twisted.internet.defer import maybeDeferred
@@ -11,13 +11,15 @@ from twisted.internet.error import CannotListenError
 from minihs.config import parse_listen
 from minihs.http.addresses import TrustedProxies
 from minihs.http.federation_api.authentication import SignedRequests
-from minihs.http.metrics import Metrics
 from minihs.http.routing import Router
 from minihs.http.site import ApiFactory
 from minihs.platform.network import Network
 from minihs.server.platform import CannotStart
 from minihs.server.routes import client_routes, federation_routes
 from minihs.server.wiring import Parts
+
+if TYPE_CHECKING:
+    from minihs.http.metrics import Metrics
 
 
 class Addresses(msgspec.Struct, frozen=True):
@@ -35,7 +37,7 @@ class Server:
         config = parts.config
         self.parts = parts
         self._network = network
-        self._metrics = None if config.metrics.listen is None else Metrics()
+        self._metrics = None if config.metrics.listen is None else _metrics()
         observer = None if self._metrics is None else self._metrics.request_finished
         try:
             proxies = TrustedProxies(config.http.trusted_proxies)
@@ -101,3 +103,9 @@ class Server:
         self._ports.append(listening)
         actual = listening.getHost()
         return f"[{actual.host}]:{actual.port}" if ":" in actual.host else f"{actual.host}:{actual.port}"
+
+
+def _metrics() -> Metrics:
+    from minihs.http.metrics import Metrics  # late: it costs time and memory that most servers can save
+
+    return Metrics()
