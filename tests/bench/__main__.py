@@ -167,9 +167,11 @@ async def federation(run: Run) -> None:
             room_id = one.room()
             scenarios.join(two, "bob", room_id, one.server.server_name)
             timings = await scenarios.until_seen(one, two, room_id, 30 if run.quick else 100)
-            count = 2_000 if make == run.stage.minihs else 100
-            results.append((timings, await scenarios.bulk(one, two, room_id, count)))
-    (mine, my_bulk), others = results[0], results[1:]
+            count = 5_000 if make == run.stage.minihs else 100
+            before = two.cpu_s()
+            rate = await scenarios.bulk(one, two, room_id, count)
+            results.append((timings, rate, (two.cpu_s() - before) / count * 1000))
+    (mine, my_bulk, my_cpu_ms), others = results[0], results[1:]
     p50 = mine.percentile(0.5)
     run.report(
         "PUT to /sync over federation",
@@ -181,11 +183,51 @@ async def federation(run: Run) -> None:
     ratio = my_bulk / others[0][1] if others else None
     run.report(
         "bulk over federation",
-        f"{my_bulk:.0f}/s",
+        f"{my_bulk:.0f}/s, {my_cpu_ms:.2f} ms CPU each where they arrive, /sync included",
         f"Synapse {others[0][1]:.0f}/s: {ratio:.0f} times" if others else "-",
         "≥ 40 times",
         None if ratio is None else ratio >= 40,
     )
+
+
+async def joins(run: Run) -> None:
+    """A remote join of a room with 1,000 state events (minihs also 10,000)."""
+    with ExitStack() as stack:
+        one, other = (stack.enter_context(run.stage.minihs()) for _ in range(2))
+        mine = await scenarios.joining(one, other, 1_000, 2)
+        large = None if run.quick else await scenarios.joining(one, other, 10_000, 1)
+        if run.with_synapse:
+            first, second = (stack.enter_context(run.stage.synapse()) for _ in range(2))
+            theirs = await scenarios.joining(first, second, 1_000, 1)
+            mixed = await scenarios.joining(first, other, 1_000, 1)
+            run.report(
+                "join, 1,000 state events",
+                f"{mine:.2f} s",
+                f"Synapse to Synapse {theirs:.2f} s: {theirs / mine:.1f} times",
+                "≥ 4 times",
+                theirs / mine >= 4,
+            )
+            run.report(
+                "the same, minihs joins Synapse's",
+                f"{mixed:.2f} s",
+                f"Synapse {theirs:.2f} s",
+                "≤",
+                mixed <= theirs,
+            )
+        else:
+            run.report("join, 1,000 state events", f"{mine:.2f} s", "-", "≥ 4 times Synapse", None)
+        if large is not None:
+            run.report("join, 10,000 state events", f"{large:.2f} s", "-", "-", None)
+
+
+async def outage(run: Run) -> None:
+    """Events missed during an outage, until all are visible."""
+    with run.stage.minihs() as one, run.stage.minihs() as two:
+        room_id = one.room()
+        scenarios.join(two, "bob", room_id, one.server.server_name)
+        count = 1_000 if run.quick else 5_000
+        seconds = await scenarios.catching_up(one, two, room_id, count)
+        run.report(f"{count:,} events after an outage", f"{seconds:.1f} s", "-", "≤ 10 s", seconds <= 10)
 
 
 async def resume(run: Run) -> None:
@@ -205,7 +247,7 @@ async def resume(run: Run) -> None:
 
 
 BENCHMARKS: dict[str, Callable[[Run], Awaitable[None]]] = {
-    each.__name__: each for each in (start, send, restart, burst, latency, federation, resume)
+    each.__name__: each for each in (start, send, restart, burst, latency, federation, joins, outage, resume)
 }
 
 

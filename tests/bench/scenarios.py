@@ -257,6 +257,73 @@ async def bulk(sender: Measured, reader: Measured, room_id: str, count: int) -> 
     return count / seconds
 
 
+async def fill_state(server: Measured, room_id: str, count: int) -> None:
+    """Set `count` state events of a type of their own."""
+    links = server.connections("alice", 32)
+
+    async def one(number: int) -> None:
+        for index in range(number, count, len(links)):
+            path = f"{CLIENT}/rooms/{quoted(room_id)}/state/org.example.item/{index}"
+            await links[number].request("PUT", path, {"number": index})
+
+    await asyncio.gather(*(one(number) for number in range(len(links))))
+    _close(links)
+
+
+async def joining(resident: Measured, joiner: Measured, state_events: int, times: int) -> float:
+    """Seconds of the fastest remote join of a room with so much state; each time another room's like."""
+    seconds = []
+    for _ in range(times):
+        room_id = resident.room()
+        await fill_state(resident, room_id, state_events)
+        joiner.user("bob")
+        started = time.perf_counter()
+        join(joiner, "bob", room_id, resident.server.server_name)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+async def catching_up(sender: Measured, away: Measured, room_id: str, count: int) -> float:
+    """Seconds from the return of a server until it shows the last of `count` events that it missed."""
+    since_link = away.connections("bob", 1)[0]
+    filter_json = urllib.parse.quote(json.dumps({"room": {"timeline": {"limit": 1000}}}))
+    since = (await since_link.request("GET", f"{CLIENT}/sync?filter={filter_json}"))["next_batch"]
+    since_link.close()
+    away.server.stop()
+    links = sender.connections("alice", 32)
+    mark = f"missed{time.time_ns()}"
+
+    async def send(number: int) -> None:
+        for index in range(number, count, len(links)):
+            content = {"msgtype": "m.text", "body": f"{mark} {index}"}
+            path = f"{CLIENT}/rooms/{quoted(room_id)}/send/m.room.message/{mark}{index}"
+            await links[number].request("PUT", path, content)
+
+    await asyncio.gather(*(send(number) for number in range(len(links))))
+    away.server.start()
+    started = time.perf_counter()
+    into = away.connections("bob", 1)[0]
+    path = f"{CLIENT}/rooms/{quoted(room_id)}/messages?dir=b&limit=1000"
+    missing = count
+    while missing and time.perf_counter() - started < 60:
+        await asyncio.sleep(0.1)
+        seen: set[str] = set()
+        token = ""
+        while True:
+            reply = await into.request("GET", path + token)
+            bodies = [str(event.get("content", {}).get("body", "")) for event in reply["chunk"]]
+            seen.update(body for body in bodies if body.startswith(mark))
+            if "end" not in reply or not any(body.startswith(mark) for body in bodies):
+                break
+            token = f"&from={reply['end']}"
+        missing = count - len(seen)
+    seconds = time.perf_counter() - started
+    _close([*links, into])
+    if missing:
+        raise RuntimeError(f"{missing} of {count} events were not delivered (token {since})")
+    return seconds
+
+
 def join(server: Measured, user: str, room_id: str, via: str) -> None:
     server.user(user).request(
         "POST", f"{CLIENT}/join/{quoted(room_id)}?server_name={quoted(via)}&via={quoted(via)}", {}
