@@ -68,6 +68,10 @@ class RetryTable:
         """Call `changed` whenever a server's pause begins, grows, shrinks or ends."""
         self._listeners.append(changed)
 
+    def count(self) -> int:
+        """How many servers fail at present."""
+        return len(self._pauses)
+
     def pause_of(self, server_name: ServerName) -> Pause | None:
         """The pause, also when its time is over and nothing has been tried since; None for a good server."""
         return self._pauses.get(server_name)

@@ -109,6 +109,10 @@ class FederationSender:
 
     # What others call.
 
+    def busy(self) -> int:
+        """How many destinations are being worked on."""
+        return len(self._running)
+
     async def start(self) -> None:
         """Take up what was left when the process ended: pauses, and destinations with a backlog."""
         self._session = token_urlsafe(self._entropy, 6)

@@ -27,6 +27,7 @@ class Federation(msgspec.Struct, frozen=True, kw_only=True):
     """What asks other servers, proves who they are, and sends to them."""
 
     client: FederationClient
+    retries: RetryTable
     keyring: Keyring
     verifier: RequestVerifier
     sender: FederationSender
@@ -73,6 +74,7 @@ def wire_federation(
     )
     return Federation(
         client=client,
+        retries=retries,
         keyring=keyring,
         verifier=RequestVerifier(keys.server_name, keyring, sender.sign_of_life),
         sender=sender,

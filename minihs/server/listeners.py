@@ -37,7 +37,7 @@ class Server:
         config = parts.config
         self.parts = parts
         self._network = network
-        self._metrics = None if config.metrics.listen is None else _metrics()
+        self._metrics = None if config.metrics.listen is None else _metrics(parts)
         observer = None if self._metrics is None else self._metrics.request_finished
         try:
             proxies = TrustedProxies(config.http.trusted_proxies)
@@ -105,7 +105,7 @@ class Server:
         return f"[{actual.host}]:{actual.port}" if ":" in actual.host else f"{actual.host}:{actual.port}"
 
 
-def _metrics() -> Metrics:
-    from minihs.http.metrics import Metrics  # late: it costs time and memory that most servers can save
+def _metrics(parts: Parts) -> Metrics:
+    from minihs.server.measuring import measure  # late: it takes time and memory that most servers can save
 
-    return Metrics()
+    return measure(parts)

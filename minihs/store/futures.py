@@ -106,6 +106,11 @@ class FutureStore:
         row = await self._reader.maybe("SELECT scheduled FROM future_counts WHERE owner = ?", (owner,))
         return 0 if row is None else int(row[0])
 
+    async def one_total(self) -> int:
+        """How many futures of all users are scheduled."""
+        (total,) = await self._reader.one("SELECT COALESCE(SUM(scheduled), 0) FROM future_counts")
+        return int(total)
+
     async def maybe_next_due(self, owner: UserID) -> Millis | None:
         """When the user's next future is due, by the steady clock."""
         (due,) = await self._reader.one(

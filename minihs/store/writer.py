@@ -58,6 +58,9 @@ class _Entry(msgspec.Struct):
     failure: BatchFailed | None = None
 
 
+GroupObserver = Callable[[int, float], None]
+
+
 class Writer:
     """Makes batches durable in the order of their submission.
 
@@ -82,6 +85,11 @@ class Writer:
         self._busy = False
         self._stopped = False
         self._idle_waiters: list[Deferred[None]] = []
+        self._observer: GroupObserver | None = None
+
+    def observe(self, observer: GroupObserver) -> None:
+        """Tell one observer of every group: how many batches, and the seconds until they were durable."""
+        self._observer = observer
 
     def submit(self, batch: Batch, chain: str | None = None) -> Deferred[None]:
         """Queue `batch`; the Deferred fires once it is durable, or fails with BatchFailed.
@@ -110,13 +118,14 @@ class Writer:
 
     def _write_group(self) -> None:
         group, self._pending = self._pending, []
+        started_ms = 0.0 if self._observer is None else self._clock.monotonic_ms()
         try:
             self._run(group)
         except sqlite3.Error as error:
             self._fatal(f"The database cannot be written: {error}.")
             return
         committing = self._workers.run(self._commit)
-        committing.addCallbacks(self._group_committed, self._commit_failed, callbackArgs=(group,))
+        committing.addCallbacks(self._group_committed, self._commit_failed, callbackArgs=(group, started_ms))
 
     def _commit(self) -> None:
         self._connection.execute("COMMIT")
@@ -162,7 +171,9 @@ class Writer:
                 self._broken_chains.add(entry.chain)
         execute("RELEASE batch")
 
-    def _group_committed(self, _: None, group: list[_Entry]) -> None:
+    def _group_committed(self, _: None, group: list[_Entry], started_ms: float) -> None:
+        if self._observer is not None:
+            self._observer(len(group), (self._clock.monotonic_ms() - started_ms) / 1000)
         if self._broken_chains:
             group = group + self._pull_broken()
         # The next group starts before anybody is told of this one: what they submit joins the one after.

@@ -26,10 +26,12 @@ from minihs.store.writer import Writer
 
 
 class FutureService(msgspec.Struct, frozen=True, kw_only=True):
-    """Futures on command, and the scheduler that `start`s and `stop`s."""
+    """Futures on command, the scheduler that `start`s and `stop`s, and what can be measured."""
 
     futures: Futures
     scheduler: Scheduler
+    sending: FutureSending
+    store: FutureStore
 
 
 async def open_future_service(
@@ -96,4 +98,4 @@ async def open_future_service(
     rooms.observe(steps)
     rooms.prepare_state(steps.before_state)
     scheduler = Scheduler(clock=clock, steady=steady, due_times=due_times, sender=sending, writer=writer)
-    return FutureService(futures=futures, scheduler=scheduler)
+    return FutureService(futures=futures, scheduler=scheduler, sending=sending, store=store)

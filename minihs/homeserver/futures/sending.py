@@ -90,6 +90,11 @@ class FutureSending:
         self._describe = describe
         self._charge = charge
         self._tries: dict[FutureID, int] = {}
+        self._observer: Callable[[int], None] | None = None
+
+    def observe(self, observer: Callable[[int], None]) -> None:
+        """Tell one observer of every due future that is sent: how many ms after its time it was durable."""
+        self._observer = observer
 
     async def on_command(self, live: LiveGroup, effect: SendEvent) -> None:
         """Send because somebody asked for it; raises what sending the event raises."""
@@ -157,6 +162,8 @@ class FutureSending:
         self._tries.pop(future.id, None)
         if written:
             self._steps.durable(live, written)
+            if self._observer is not None and effect.cause is Cause.DELAY and future.due_ms is not None:
+                self._observer(self._clock.passed_ms() - future.due_ms)
             return None
         return await self._without_event(live, future, event_id)
 

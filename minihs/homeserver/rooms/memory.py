@@ -118,6 +118,10 @@ class RoomMemories:
         self._memories: dict[RoomID, RoomMemory] = {}
         self._loading: dict[RoomID, DeferredLock] = {}
 
+    def count(self) -> int:
+        """How many rooms are in memory."""
+        return len(self._memories)
+
     def maybe_loaded(self, room_id: RoomID) -> RoomMemory | None:
         """The room if it is in memory."""
         return self._memories.get(room_id)

@@ -30,6 +30,7 @@ class RoomService(msgspec.Struct, frozen=True, kw_only=True):
     """The room service and what others read beside it."""
 
     rooms: Rooms
+    memories: RoomMemories
     events: EventStore
     stream: Stream
 
@@ -86,4 +87,4 @@ async def open_room_service(
         commits=commits,
         placement=placement,
     )
-    return RoomService(rooms=service, events=events, stream=stream)
+    return RoomService(rooms=service, memories=memories, events=events, stream=stream)
