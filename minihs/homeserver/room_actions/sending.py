@@ -50,6 +50,7 @@ class Sending:
                 draft.content,
                 is_guest=is_guest,
                 also=also,
+                delay_id=draft.delay_id,
             )
         else:
             check_state_content(draft.type, draft.content)
