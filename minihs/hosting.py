@@ -26,7 +26,7 @@ from minihs.platform.network import Network
 from minihs.platform.workers import ThreadWorkers
 from minihs.server import CannotStart, Parts, Platform, admin_routes, wire
 from minihs.store.data_directory import DataDirectory, DataDirectoryUnusable
-from minihs.store.database import Database, DatabaseUnusable, open_database
+from minihs.store.database import Database, DatabaseUnusable, explained, open_database
 
 log = Logger()
 
@@ -82,15 +82,17 @@ class HostedServer:
             workers=self._pool(WORKER_THREADS, "work"),
             network=self._network,
         )
-        self._database = open_database(self._directory.database, synchronous=config.database.synchronous)
-        claimed_before = self._database.server_name() is not None
-        self._database.claim(config.server_name)
-        if claimed_before and not (self._directory.path / KEY_FILE).exists():
-            log.warn(
-                "the signing key is missing from {folder}: a new one is made", folder=self._directory.path
-            )
-        keys = load_or_create(self._directory.path, config.server_name, platform.entropy)
-        self._parts = await wire(config, platform, self._database, keys, on_fatal=end_at_once)
+        path = self._directory.database
+        self._database = open_database(path, synchronous=config.database.synchronous)
+        with explained(path):  # damage that opening the file does not come across
+            claimed_before = self._database.server_name() is not None
+            self._database.claim(config.server_name)
+            if claimed_before and not (self._directory.path / KEY_FILE).exists():
+                log.warn(
+                    "the signing key is missing from {folder}: a new one is made", folder=self._directory.path
+                )
+            keys = load_or_create(self._directory.path, config.server_name, platform.entropy)
+            self._parts = await wire(config, platform, self._database, keys, on_fatal=end_at_once)
         return self._parts
 
     def answer_administrators(self) -> None:

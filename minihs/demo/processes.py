@@ -70,7 +70,7 @@ class ServerProcess:
         started = time.monotonic()
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 - our own program
-                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         while True:
             if self._answers():
@@ -95,7 +95,8 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             self.kill()
 
-    def _command(self) -> list[str]:
+    def command(self) -> list[str]:
+        """What starts it, as a list of arguments."""
         options = {
             "--server-name": self.server_name,
             "--data-dir": self.data_dir,

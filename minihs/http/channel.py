@@ -131,7 +131,7 @@ class ApiChannel(_HTTPChannel):  # type: ignore[misc]
         self.factory.channels[id(self)] = self
 
     def connectionLost(self, reason: Any = None) -> None:  # noqa: N802
-        self.factory.channels.pop(id(self), None)
+        self.factory.channel_closed(self)
         super().connectionLost(reason)
 
     def close_when_idle(self) -> None:

@@ -36,6 +36,9 @@ log = Logger()
 IDLE_TIMEOUT_SECONDS = 120
 """A connection on which nothing is under way and nothing arrives for so long is closed."""
 
+CLOSING_MS = 1_000
+"""How long a stopping site waits, after the last reply, for connections to close: by then it has left."""
+
 CLIENT_MAX_BODY_BYTES = 1024 * 1024
 """No body of the client API is meaningful beyond this: an event is at most 64 KiB, and a filter, an account
 data entry or a `createRoom` with many initial events stays well below."""
@@ -99,7 +102,7 @@ class ApiFactory(_HTTPFactory):  # type: ignore[misc]
         self.channels: dict[int, ApiChannel] = {}
         self._in_flight: dict[int, ApiHTTPRequest] = {}
         self._stopping = False
-        self._all_answered: Deferred[None] | None = None
+        self._awaited: tuple[Callable[[], bool], Deferred[None]] | None = None
         self._date_second = -1
         self._date_line = b""
         self._prepare(router)
@@ -131,30 +134,41 @@ class ApiFactory(_HTTPFactory):  # type: ignore[misc]
     async def stop(self, grace_ms: float = 10_000) -> None:
         """Take no more requests, end long polls, and wait at most `grace_ms` until the rest are answered.
 
-        The listening port is the caller's to close, before this. Requests that still arrive on open
-        connections get 503.
+        Then wait, a little, until the replies have left and the connections are closed. The listening port is
+        the caller's to close, before this. Requests that still arrive on open connections get 503.
         """
         self._stopping = True
         for http in list(self._in_flight.values()):
             http.cancel()
         for channel in list(self.channels.values()):
             channel.close_when_idle()
-        if not self._in_flight:
-            return
-        self._all_answered = Deferred()
+        if not await self._reached(lambda: not self._in_flight, grace_ms):
+            log.warn("stopping although {count} requests are unanswered", count=len(self._in_flight))
+        await self._reached(lambda: not self.channels, CLOSING_MS)
+
+    def channel_closed(self, channel: ApiChannel) -> None:
+        """Called by a connection when it is over."""
+        self.channels.pop(id(channel), None)
+        self._progress()
+
+    async def _reached(self, aim: Callable[[], bool], grace_ms: float) -> bool:
+        """Wait until the aim is reached, at most so long; whether it was."""
+        if aim():
+            return True
+        reached: Deferred[None] = Deferred()
+        self._awaited = (aim, reached)
         patience = sleep(self._clock, grace_ms)
-        patience.addCallbacks(lambda _: self._give_up(), lambda failure: failure.trap(CancelledError))
-        await self._all_answered
+        patience.addCallbacks(lambda _: reached.callback(None), lambda failure: failure.trap(CancelledError))
+        await reached
+        self._awaited = None
         patience.cancel()
+        return aim()
 
-    def _give_up(self) -> None:
-        log.warn("stopping although {count} requests are unanswered", count=len(self._in_flight))
-        self._release_stop()
-
-    def _release_stop(self) -> None:
-        waiting, self._all_answered = self._all_answered, None
-        if waiting is not None:
-            waiting.callback(None)
+    def _progress(self) -> None:
+        if self._awaited is not None:
+            aim, reached = self._awaited
+            if aim() and not reached.called:
+                reached.callback(None)
 
     def serve(self, http: ApiHTTPRequest) -> None:
         """Called by the channel for every complete request."""
@@ -202,8 +216,7 @@ class ApiFactory(_HTTPFactory):  # type: ignore[misc]
             seconds = (self._clock.monotonic_ms() - started_ms) / 1000
             template = "" if route is None else route.path
             self._observer(Finished(template, http.method.decode("latin-1"), status, seconds))
-        if self._all_answered is not None and not self._in_flight:
-            self._release_stop()
+        self._progress()
 
     def _route(self, http: ApiHTTPRequest) -> Route:
         found = self._router.resolve(http.method, http.path)

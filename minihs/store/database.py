@@ -42,7 +42,7 @@ class Database(msgspec.Struct, frozen=True, kw_only=True):
         """Make this the database of `server_name` for good; DatabaseUnusable when it is another server's."""
         owner = self.server_name()
         if owner is None:
-            with _explained(self.path):
+            with explained(self.path):
                 self.writing.execute(
                     "INSERT INTO identity (only_row, server_name) VALUES (1, ?)", (server_name,)
                 )
@@ -66,12 +66,12 @@ def open_database(path: Path | str = IN_MEMORY, *, synchronous: str = "FULL") ->
     Raises DatabaseUnusable when the file is damaged, foreign, or made by a newer release.
     """
     in_memory = str(path) == IN_MEMORY
-    with ExitStack() as undo, _explained(path):
+    with ExitStack() as undo, explained(path):
         writing = undo.enter_context(closing(_connect(path)))
+        _check_origin(writing, path)  # first: the file of another program stays as it is
         if not in_memory:
             _switch_to_wal(writing, path)
         writing.execute(f"PRAGMA synchronous={synchronous}")
-        _check_origin(writing, path)
         migrate(writing)
         reading = writing
         if not in_memory:
@@ -82,8 +82,8 @@ def open_database(path: Path | str = IN_MEMORY, *, synchronous: str = "FULL") ->
 
 
 @contextmanager
-def _explained(path: Path | str) -> Iterator[None]:
-    """SQLite's errors as sentences that say what to do."""
+def explained(path: Path | str) -> Iterator[None]:
+    """SQLite's errors at start as sentences that say what to do: DatabaseUnusable."""
     try:
         yield
     except sqlite3.Error as error:
@@ -168,7 +168,8 @@ def _check_origin(connection: sqlite3.Connection, path: Path | str) -> None:
             f"{path} was written by a newer release (schema {version}; this one knows {latest_version()}). "
             "Start the newer release, or restore a copy from before the upgrade."
         )
-    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    if application_id != APPLICATION_ID:
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
 
 
 def _migrations() -> Iterator[tuple[int, Traversable]]:

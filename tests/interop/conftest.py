@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import count
 
 import pytest
 
 from minihs.demo.processes import ServerProcess
-from tests.support.peers import Peer, new_peer
-from tests.support.processes import AnyServer, Stage
+from tests.support.peers import Cast, Peer
+from tests.support.processes import Stage
 from tests.support.synapse import PYTHON as SYNAPSE_PYTHON
 from tests.support.synapse import SynapseProcess
 
 COMPLAINT = re.compile(r" (WARNING|ERROR|CRITICAL) synapse\.(federation|handlers|crypto|event_auth|state)\b")
 """What Synapse would log about events, signatures or requests that it did not like."""
-
-_numbers = count(1)
 
 
 @dataclass
@@ -28,25 +24,20 @@ class Pair:
 
     minihs: ServerProcess
     synapse: SynapseProcess
-    closing: ExitStack = field(default_factory=ExitStack)
+    cast: Cast = field(default_factory=Cast)
 
     def ours(self, name: str) -> Peer:
         """A new user on our server."""
-        return self._user(self.minihs, name)
+        return self.cast.user(self.minihs, name)
 
     def theirs(self, name: str) -> Peer:
         """A new user on Synapse."""
-        return self._user(self.synapse, name)
+        return self.cast.user(self.synapse, name)
 
     def users(self, side: str) -> tuple[Peer, Peer]:
         """A user on the side that is named, and one on the other."""
         ours, theirs = self.ours("ann"), self.theirs("sue")
         return (ours, theirs) if side == "minihs" else (theirs, ours)
-
-    def _user(self, server: AnyServer, name: str) -> Peer:
-        peer = new_peer(server, f"{name}{next(_numbers)}")
-        self.closing.callback(peer.close)
-        return peer
 
 
 @pytest.fixture(scope="session")
@@ -84,5 +75,5 @@ def running_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 def pair(running_pair: Pair) -> Iterator[Pair]:
     """The running servers, with users of this test's own."""
     mine = Pair(running_pair.minihs, running_pair.synapse)
-    with mine.closing:
+    with mine.cast:
         yield mine

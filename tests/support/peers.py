@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any, TypeVar
 
 from minihs.demo.client import Client, RequestFailed, quote
@@ -14,6 +16,8 @@ Json = dict[str, Any]
 
 PASSWORD = "correct horse battery staple"
 UNSTABLE = "/_matrix/client/unstable/org.matrix.msc4140"
+
+_numbers = count(1)
 
 
 @dataclass
@@ -142,11 +146,34 @@ class Peer(Client):
         )
 
 
-def new_peer(server: AnyServer, username: str) -> Peer:
-    """A user with a fresh account on that server."""
-    peer = Peer("127.0.0.1", server.client_port, server_name=server.server_name)
-    peer.register(username, PASSWORD)
-    return peer
+class Cast:
+    """The users of a test, on whatever servers; their connections are closed when it is over."""
+
+    def __init__(self) -> None:
+        self._closing = ExitStack()
+
+    def __enter__(self) -> Cast:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    def user(self, server: AnyServer, name: str) -> Peer:
+        """Somebody with a fresh account, whose name begins with `name`, logged in."""
+        peer = self._peer(server)
+        peer.register(f"{name}{next(_numbers)}", PASSWORD)
+        return peer
+
+    def again(self, user: Peer) -> Peer:
+        """The same user and device, with a connection of their own: for what is done meanwhile."""
+        peer = replace(user, replies=[], timeline=[], _connection=None)
+        self._closing.callback(peer.close)
+        return peer
+
+    def _peer(self, server: AnyServer) -> Peer:
+        peer = Peer("127.0.0.1", server.client_port, server_name=server.server_name)
+        self._closing.callback(peer.close)
+        return peer
 
 
 def assert_same_state(room_id: str, *peers: Peer) -> None:
