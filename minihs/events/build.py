@@ -29,6 +29,9 @@ from minihs.events.versions import RoomVersion
 
 __all__ = ["EventTooLarge", "InvalidEvent", "build_event"]
 
+STICKY = "msc4354_sticky"
+"""Where an event says how long it is sticky; MSC4354, "Unstable Prefix". Not protected from redaction."""
+
 
 def build_event(
     *,
@@ -44,12 +47,14 @@ def build_event(
     prev_events: Sequence[EventID],
     auth_events: Sequence[EventID],
     redacts: EventID | None = None,
+    sticky_duration_ms: int | None = None,
 ) -> Event:
     """A new event, hashed and signed.
 
     `room_id` is `None` exactly for the create event of a room whose ID is that event's hash (v12). `content`
     is handed over and shared by the event; it must be strict canonical JSON in every room version. `redacts`
-    goes where the version keeps it. `depth` stays at the limit once it has got there.
+    goes where the version keeps it. `sticky_duration_ms` makes the event sticky (MSC4354). `depth` stays at
+    the limit once it has got there.
 
     Raises `InvalidEvent` for content that cannot be sent, `EventTooLarge` for sizes over the limits.
     """
@@ -78,6 +83,8 @@ def build_event(
         pdu["state_key"] = state_key
     if redacts is not None and not version.redacts_in_content:
         pdu["redacts"] = redacts
+    if sticky_duration_ms is not None:
+        pdu[STICKY] = {"duration_ms": sticky_duration_ms}  # MSC4354
     pdu["hashes"] = {"sha256": content_hash(pdu)}
 
     essential = essential_bytes(redact(pdu, version))

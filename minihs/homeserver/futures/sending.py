@@ -237,5 +237,6 @@ def _draft(future: Future, payload: Payload) -> EventDraft:
         content=payload.content,
         state_key=future.state_key,
         origin_server_ts=payload.origin_server_ts,
+        sticky_duration_ms=payload.sticky_duration_ms,
         delay_id=future.delay_id if future.reveals_id else None,
     )

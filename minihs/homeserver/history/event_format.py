@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from minihs.events.build import STICKY
 from minihs.events.event import Event
 from minihs.events.ids import EventID, UserID
 from minihs.platform.clock import Clock
@@ -132,6 +133,8 @@ def client_event(event: Event, now_ms: int, *, with_room_id: bool) -> dict[str, 
         rendered["state_key"] = event.state_key
     if with_room_id:
         rendered["room_id"] = event.room_id
+    if STICKY in event.pdu:
+        rendered[STICKY] = event.pdu[STICKY]
     if event.redacts is not None:
         # Room versions, "Redactions": clients of either age find `redacts` where they look for it.
         rendered["redacts"] = event.redacts

@@ -21,7 +21,7 @@ class EventDraft(msgspec.Struct, frozen=True, kw_only=True):
     """An event to be built, authorised and signed by `Rooms`.
 
     `device_id` and `txn_id` name the request it came with, `delay_id` the future it was: its sender sees them
-    in `unsigned`. `origin_server_ts` is the time of building when left out.
+    in `unsigned`. `origin_server_ts` is the time of building when left out. `sticky_duration_ms`: MSC4354.
     """
 
     room_id: RoomID
@@ -34,6 +34,7 @@ class EventDraft(msgspec.Struct, frozen=True, kw_only=True):
     device_id: str | None = None
     txn_id: str | None = None
     delay_id: str | None = None
+    sticky_duration_ms: int | None = None
 
 
 def needed_keys(draft: EventDraft, version: RoomVersion) -> tuple[StateKey, ...]:

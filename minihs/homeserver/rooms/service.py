@@ -425,6 +425,7 @@ class Rooms:
                     if key != CREATE or version.create_in_auth_events
                 ),
                 redacts=draft.redacts,
+                sticky_duration_ms=draft.sticky_duration_ms,
             )
         except EventTooLarge as error:
             raise TooLarge(str(error)) from error

@@ -108,6 +108,16 @@ class TestScheduling:
         stored = server.run(server.futures.lookup(delay_id, "@alice:hs1"))
         assert stored.payload.sticky_duration_ms == 60_000
 
+    def test_the_sticky_duration_is_applied_at_send_time(self, server: FutureServer) -> None:
+        room_id = server.create()
+        delayed(server, room_id, 1_000, "plain")
+        query = f"{DELAY}=2000&org.matrix.msc4354.sticky_duration_ms=60000"
+        server.put(send_path(room_id, query, "sticky"), {})
+        server.pass_ms(3_000)
+        plain, sticky = server.sent(room_id)
+        assert "msc4354_sticky" not in plain.pdu
+        assert sticky.pdu["msc4354_sticky"] == {"duration_ms": 60_000}
+
 
 class TestManagement:
     @pytest.mark.parametrize("action", ["send", "cancel", "restart"])
