@@ -106,7 +106,8 @@ class Future(msgspec.Struct, frozen=True, kw_only=True):
     `timeout_ms` is None for an action future, which only a command sends. The timer last started at
     `started_ms`; `since_ts` is that moment by the wall clock, for showing. `delay_id` is its public name and
     carries at least 128 bits of randomness; `reveals_id` says whether its sender may read it in `unsigned`.
-    `dialect` made it and knows its shape in listings.
+    `dialect` made it and knows its shape in listings; `part` is what it calls this one of the group.
+    `bound_to` is the type and state key of the state event that it came with and outlives by no moment.
     """
 
     id: FutureID
@@ -121,6 +122,8 @@ class Future(msgspec.Struct, frozen=True, kw_only=True):
     cancel_rule: CancelRule
     dialect: str
     reveals_id: bool
+    part: str | None = None
+    bound_to: tuple[str, str] | None = None
     outcome: Outcome | None = None
 
     @property
@@ -148,6 +151,13 @@ class FutureGroup(msgspec.Struct, frozen=True):
     members: tuple[Future, ...] = ()
     sending: FutureID | None = None
     sending_cause: Cause = Cause.ACTION
+
+    def part(self, name: str) -> Future | None:
+        """The scheduled member that its dialect calls so."""
+        for future in self.scheduled:
+            if future.part == name:
+                return future
+        return None
 
     def member(self, future_id: FutureID) -> Future | None:
         """The member with that ID."""

@@ -19,10 +19,13 @@ DAY_MS = 24 * 60 * 60 * 1000
 
 
 def by_cancel_rule(future: Future, change: StateChanged) -> bool:
-    """The rule that the future's dialect gave it."""
-    if future.cancel_rule is CancelRule.NEVER:
+    """The rule that the future's dialect gave it, and the end of the state event that it is bound to."""
+    if future.room_id != change.room_id:
         return False
-    if (future.type, future.state_key, future.room_id) != (change.type, change.state_key, change.room_id):
+    slot = (change.type, change.state_key)
+    if future.bound_to == slot:
+        return True
+    if future.cancel_rule is CancelRule.NEVER or (future.type, future.state_key) != slot:
         return False
     return future.cancel_rule is CancelRule.ANY or future.owner != change.sender
 

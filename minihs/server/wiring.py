@@ -27,6 +27,7 @@ from minihs.homeserver.accounts.sessions import Sessions
 from minihs.homeserver.accounts.users import Users
 from minihs.homeserver.elsewhere.opening import InboundFederation, make_inbound_federation
 from minihs.homeserver.elsewhere.remote_queries import RemoteAliases, RemoteUserProfiles
+from minihs.homeserver.futures.news import FutureNews
 from minihs.homeserver.futures.opening import FutureService, open_future_service
 from minihs.homeserver.history.event_filter import parse_filter
 from minihs.homeserver.room_actions.creation import RoomCreation
@@ -57,6 +58,7 @@ from minihs.store.database import Database
 from minihs.store.devices import DeviceStore
 from minihs.store.directory import DirectoryStore
 from minihs.store.filters import FilterStore
+from minihs.store.futures import FutureStore
 from minihs.store.memberships import MembershipStore
 from minihs.store.profiles import ProfileStore
 from minihs.store.streams import Stream
@@ -168,6 +170,8 @@ async def wire(
     async def fetch_history(room_id: RoomID) -> bool:
         return await inbound.backfill.before(room_id)
 
+    outcomes = Stream(await FutureStore(reader).last_position())
+    future_news = FutureNews(outcomes, lambda *span: dialects.sync_part(*span))
     sync = await open_sync_service(
         reader=reader,
         writer=writer,
@@ -176,6 +180,7 @@ async def wire(
         account_data_stream=account_data_stream,
         publish_edu=_edu_publisher(rooms, federation.sender),
         fetch_history=fetch_history,
+        parts=(future_news,),
     )
     account_data.observe(lambda user_id, _position: sync.notifier.wake((user_id,)))
 
@@ -276,6 +281,8 @@ async def wire(
         describe=as_outcome,
         charge=lambda user_id: limiter.charge("futures_due", user_id),
         limits=limits,
+        outcomes=outcomes,
+        announce=lambda user_id: sync.notifier.wake((user_id,)),
     )
     try:
         dialects = build_dialects(

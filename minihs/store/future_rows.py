@@ -29,11 +29,13 @@ COLUMNS = """
     futures.future_id, delay_id, owner, room_id, type, state_key, timeout_ms,
     COALESCE(future_timers.started_ms, futures.started_ms),
     COALESCE(future_timers.since_ts, futures.since_ts),
-    cancel_rule, dialect, reveals_id, outcome, cause, finalised_ts, event_id, error, group_id, group_name
+    cancel_rule, dialect, reveals_id, outcome, cause, finalised_ts, event_id, error, group_id, group_name,
+    part, bound_type, bound_key
 """
 """What `future_row` reads, of `futures LEFT JOIN future_timers`."""
 
-_SENT, _CANCELLED, _FAILED = 1, 2, 3
+SENT, CANCELLED, FAILED = 1, 2, 3
+"""The column `outcome`; NULL while the future is scheduled."""
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +105,8 @@ def future_row(row: Row) -> FutureRow:
         cancel_rule=CancelRule(row[9]),
         dialect=row[10],
         reveals_id=bool(row[11]),
+        part=row[19],
+        bound_to=None if row[20] is None else (row[20], row[21]),
         outcome=_outcome(outcome, cause, finalised_ts, event_id, error),
     )
     return FutureRow(future, GroupID(group_id), group_name)
@@ -110,11 +114,11 @@ def future_row(row: Row) -> FutureRow:
 
 def outcome_columns(outcome: Outcome) -> tuple[int, str, int, str | None, bytes | None]:
     """`outcome, cause, finalised_ts, event_id, error` as they are stored."""
-    number, event_id, error = _CANCELLED, None, None
+    number, event_id, error = CANCELLED, None, None
     if isinstance(outcome, Sent):
-        number, event_id = _SENT, outcome.event_id
+        number, event_id = SENT, outcome.event_id
     elif isinstance(outcome, Failed):
-        number, error = _FAILED, _encode(outcome.error)
+        number, error = FAILED, _encode(outcome.error)
     return number, outcome.cause.value, outcome.at_wall_ms, event_id, error
 
 
@@ -123,9 +127,9 @@ def _outcome(
 ) -> Outcome | None:
     if number is None:
         return None
-    if number == _SENT and event_id is not None:
+    if number == SENT and event_id is not None:
         return Sent(EventID(event_id), Cause(cause), at_wall_ms)
-    if number == _FAILED and error is not None:
+    if number == FAILED and error is not None:
         return Failed(msgspec.json.decode(error, type=MatrixError), Cause(cause), at_wall_ms)
     return Cancelled(Cause(cause), at_wall_ms)
 

@@ -13,6 +13,7 @@ import msgspec
 from minihs.events.ids import UserID
 from minihs.futures.model import CancelRule, Future, FutureGroup, FutureID, GroupID, Millis
 from minihs.store.future_rows import (
+    CANCELLED,
     COLUMNS,
     FutureRow,
     Payload,
@@ -32,6 +33,8 @@ from minihs.store.writer import Batch
 _FUTURES = f"SELECT {COLUMNS} FROM futures LEFT JOIN future_timers USING (future_id)"
 _WITH_PAYLOAD = f"SELECT {COLUMNS}, payload FROM futures LEFT JOIN future_timers USING (future_id)"
 
+_LAST_POSITION = "SELECT MAX(finalised_position) FROM futures WHERE finalised_position IS NOT NULL"
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -45,6 +48,11 @@ class FutureStore:
         """The highest ID ever given; 0 before the first."""
         (last,) = await self._reader.one("SELECT COALESCE(MAX(future_id), 0) FROM futures")
         return FutureID(last)
+
+    async def last_position(self) -> int:
+        """The highest position in the stream of outcomes; 0 before the first."""
+        (last,) = await self._reader.one(_LAST_POSITION)
+        return last or 0
 
     async def maybe_future(self, delay_id: str) -> FutureRow | None:
         """The future with that public ID."""
@@ -90,8 +98,10 @@ class FutureStore:
         """Slots (`slot_hash`) on which newer state may end a scheduled future, and the groups of these, in
         that order behind a pair, at most `limit`."""
         rows = await self._reader.all(
-            "SELECT slot_hash, group_id FROM futures WHERE outcome IS NULL AND slot_hash IS NOT NULL"
-            " AND (slot_hash, group_id) > (?, ?) ORDER BY slot_hash, group_id LIMIT ?",
+            "SELECT slot_hash AS slot, group_id FROM futures WHERE outcome IS NULL AND slot_hash IS NOT NULL"
+            " AND (slot_hash, group_id) > (?1, ?2) UNION ALL"
+            " SELECT bound_hash, group_id FROM futures WHERE outcome IS NULL AND bound_hash IS NOT NULL"
+            " AND (bound_hash, group_id) > (?1, ?2) ORDER BY slot, group_id LIMIT ?3",
             (*after, limit),
         )
         return [(slot, GroupID(group_id)) for slot, group_id in rows]
@@ -158,6 +168,19 @@ class FutureStore:
         )
         return [stored_future(row) for row in rows]
 
+    async def all_news(
+        self, owner: UserID, dialects: Sequence[str], after: int, upto: int
+    ) -> list[StoredFuture]:
+        """The user's futures of some dialects that were sent or failed behind one position of the stream of
+        outcomes and up to another, in that order."""
+        rows = await self._reader.all(
+            f"{_WITH_PAYLOAD} WHERE owner = ? AND finalised_position > ? AND finalised_position <= ?"
+            f" AND outcome <> {CANCELLED} AND dialect IN (SELECT value FROM json_each(?))"
+            " ORDER BY finalised_position",
+            (owner, after, upto, _encode(list(dialects)).decode()),
+        )
+        return [stored_future(row) for row in rows]
+
     async def all_groups_of(self, owner: UserID, limit: int) -> list[GroupID]:
         """Groups of the user that are not finished, in order of their IDs."""
         rows = await self._reader.all(
@@ -199,9 +222,9 @@ class FutureStore:
         """A new future, and its timer when it has one."""
         batch.add(
             "INSERT INTO futures (future_id, id_hash, delay_id, group_id, group_name, owner, room_id, type,"
-            " state_key, timeout_ms, started_ms, since_ts, cancel_rule, slot_hash, dialect, reveals_id,"
-            " payload)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " state_key, timeout_ms, started_ms, since_ts, cancel_rule, slot_hash, dialect, reveals_id, part,"
+            " bound_type, bound_key, bound_hash, payload)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 future.id,
                 secret_hash(future.delay_id),
@@ -219,6 +242,9 @@ class FutureStore:
                 _slot(future),
                 future.dialect,
                 int(future.reveals_id),
+                future.part,
+                *(future.bound_to or (None, None)),
+                None if future.bound_to is None else slot_hash(future.room_id, *future.bound_to),
                 _encode(payload),
             ),
         )
@@ -235,14 +261,15 @@ class FutureStore:
             (future.started_ms, future.since_ts, future.due_ms, future.id),
         )
 
-    def finalise(self, batch: Batch, future: Future) -> None:
-        """Keep the outcome of a future, and stop its timer; the batch fails when it has one already."""
+    def finalise(self, batch: Batch, future: Future, position: int) -> None:
+        """Keep the outcome of a future, at its place in the stream of outcomes, and stop its timer; the batch
+        fails when it has one already."""
         if future.outcome is None:
             raise ValueError("a future without an outcome is not finalised")
         batch.add(
             "UPDATE futures SET outcome = ?, cause = ?, finalised_ts = ?, event_id = ?, error = ?,"
-            " started_ms = ?, since_ts = ? WHERE future_id = ?",
-            (*outcome_columns(future.outcome), future.started_ms, future.since_ts, future.id),
+            " started_ms = ?, since_ts = ?, finalised_position = ? WHERE future_id = ?",
+            (*outcome_columns(future.outcome), future.started_ms, future.since_ts, position, future.id),
         )
         if future.timeout_ms is not None:
             batch.add("DELETE FROM future_timers WHERE future_id = ?", (future.id,))
@@ -255,16 +282,18 @@ class FutureStore:
         )
 
     def forget(self, batch: Batch, future_ids: Iterable[FutureID]) -> None:
-        """Forget finalised futures and their tokens. The highest ID of all stays, so that none is reused."""
+        """Forget finalised futures and their tokens. The highest ID and the highest position of all stay, so
+        that none is given again."""
         ids = _encode(list(future_ids)).decode()
         batch.add(
-            "DELETE FROM future_tokens WHERE future_id IN (SELECT value FROM json_each(?1))"
-            " AND future_id < (SELECT MAX(future_id) FROM futures)",
+            "DELETE FROM futures WHERE future_id IN (SELECT value FROM json_each(?1))"
+            " AND outcome IS NOT NULL AND future_id < (SELECT MAX(future_id) FROM futures)"
+            f" AND finalised_position < ({_LAST_POSITION})",
             (ids,),
         )
         batch.add(
-            "DELETE FROM futures WHERE future_id IN (SELECT value FROM json_each(?1))"
-            " AND outcome IS NOT NULL AND future_id < (SELECT MAX(future_id) FROM futures)",
+            "DELETE FROM future_tokens WHERE future_id IN (SELECT value FROM json_each(?1))"
+            " AND NOT EXISTS (SELECT 1 FROM futures WHERE futures.future_id = future_tokens.future_id)",
             (ids,),
         )
 

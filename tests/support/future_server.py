@@ -33,6 +33,8 @@ from minihs.http.limits import DEFAULT_LIMITS, Limit, RateLimiter
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Route, Router
 from minihs.http.site import ApiFactory
+from minihs.store.futures import FutureStore
+from minihs.store.streams import Stream
 from minihs.store.transactions import TransactionStore
 from tests.support.http import HttpDriver, Response
 from tests.support.room_service import RoomServer
@@ -128,6 +130,8 @@ class FutureServer(RoomServer):
 
     def open_futures(self) -> FutureService:
         """The futures service and its endpoints over the database as it stands."""
+        self.outcomes = Stream(self.run(FutureStore(self.database.reader).last_position()))
+        self.announced: list[UserID] = []
         self.sending = Sending(
             rooms=self.rooms,
             events=self.service.events,
@@ -147,6 +151,8 @@ class FutureServer(RoomServer):
                 describe=describe,
                 charge=lambda user_id: self.limiter.charge("futures_due", user_id),
                 limits=self.limits,
+                outcomes=self.outcomes,
+                announce=self.announced.append,
             )
         )
         self.run(self.future_service.scheduler.start())

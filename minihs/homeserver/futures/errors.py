@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from minihs.futures.effects import Refusal, Refused
 from minihs.futures.model import Outcome
 from minihs.homeserver.errors import Forbidden, HomeserverError, InvalidParam, LimitExceeded, NotFound
 
@@ -27,6 +28,13 @@ class UnknownFuture(NotFound):
 
     def __init__(self) -> None:
         super().__init__("There is no such delayed event.")
+
+
+class UnknownPart(NotFound):
+    """The group has no member of that name."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__(f"There is nothing called {part!r} to be sent here.")
 
 
 class FutureConflict(HomeserverError):
@@ -70,3 +78,19 @@ class TokenSpent(NotFound):
 
     def __init__(self) -> None:
         super().__init__("This token is spent: its delayed event is finalised.")
+
+
+def as_error(refused: Refused) -> HomeserverError:
+    """What the engine's refusal of a command is to whoever gave it."""
+    match refused.reason:
+        case Refusal.CONTRADICTS_OUTCOME:
+            return FutureConflict(refused.outcome)
+        case Refusal.NO_TIMER:
+            return NotRestartable()
+        case Refusal.NO_TIMEOUT_IN_GROUP:
+            return NoTimeoutInGroup()
+        case Refusal.NOT_THE_OWNER:
+            return ForeignGroup()
+        case Refusal.UNKNOWN:
+            return UnknownFuture()
+    raise RuntimeError(f"a step was refused that should not have been tried: {refused.reason}")

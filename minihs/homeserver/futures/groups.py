@@ -12,8 +12,9 @@ import msgspec
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
+from minihs.events.ids import EventID
 from minihs.futures.model import Future, FutureGroup, FutureID, GroupID
-from minihs.homeserver.futures.slots import StateSlot, StateSlots, slot_of
+from minihs.homeserver.futures.slots import StateSlot, StateSlots, slots_of
 from minihs.store.future_rows import slot_hash
 from minihs.store.futures import FutureStore
 
@@ -26,7 +27,8 @@ class LiveGroup(msgspec.Struct):
 
     `waiting` is a list while an event of the group is being made: those on it go on when its outcome is
     known. `ended`: a member was finalised since the group was last settled. `gone`: the memory was given up,
-    and whoever waited must look the group up again.
+    and whoever waited must look the group up again. `born_with` is the event that was sent together with the
+    scheduling: it is not newer than the group.
     """
 
     group: FutureGroup
@@ -34,6 +36,7 @@ class LiveGroup(msgspec.Struct):
     waiting: list[Deferred[None]] | None = None
     ended: bool = False
     gone: bool = False
+    born_with: EventID | None = None
 
     async def turn(self) -> None:
         """Wait until no event of the group is being made."""
@@ -143,11 +146,12 @@ class FutureGroups:
     def ended(self, live: LiveGroup, future: Future) -> None:
         """A member is finalised: no state event can end it any more."""
         live.ended = True
-        if future.state_key is None:
-            return
-        slot = slot_hash(future.room_id, future.type, future.state_key)
-        if all(slot_of(other) != slot for other in live.group.scheduled):
-            self._slots.discard(slot, live.group.id)
+        slots = slots_of(future)
+        if slots:
+            left = {slot for other in live.group.scheduled for slot in slots_of(other)}
+            for slot in slots:
+                if slot not in left:
+                    self._slots.discard(slot, live.group.id)
 
     def settle(self, live: LiveGroup) -> None:
         """What was in the writer's queue is durable: finalised members are left to the store."""
@@ -209,9 +213,9 @@ class FutureGroups:
             self._by_name[group.name] = live
         for future in group.members:
             self._by_delay_id[future.delay_id] = live
-            slot = slot_of(future)
-            if slot is not None:
-                self._slots.add(slot, group.id)
+            if future.outcome is None:
+                for slot in slots_of(future):
+                    self._slots.add(slot, group.id)
 
     def _evict(self) -> None:
         """Make room: a tenth at once, the groups that were used longest ago and are at rest."""

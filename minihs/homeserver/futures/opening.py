@@ -9,9 +9,11 @@ import msgspec
 from minihs.events.ids import ServerName, UserID
 from minihs.futures.policies import CancelPolicy, FutureLimits, by_cancel_rule
 from minihs.homeserver.futures.due_times import DueTimes
+from minihs.homeserver.futures.finding import FutureFinder
 from minihs.homeserver.futures.groups import FutureGroups
 from minihs.homeserver.futures.retention import FutureRetention
 from minihs.homeserver.futures.scheduler import Scheduler
+from minihs.homeserver.futures.scheduling import FutureScheduling
 from minihs.homeserver.futures.sending import DescribeError, EventSender, FutureSending, StandingOf
 from minihs.homeserver.futures.service import Futures
 from minihs.homeserver.futures.steady_clock import SteadyClock
@@ -22,6 +24,7 @@ from minihs.platform.clock import Clock
 from minihs.platform.entropy import Entropy
 from minihs.store.futures import FutureStore
 from minihs.store.reader import Reader
+from minihs.store.streams import Stream
 from minihs.store.writer import Writer
 
 
@@ -47,13 +50,16 @@ async def open_future_service(
     describe: DescribeError,
     charge: Callable[[UserID], None],
     limits: FutureLimits,
+    outcomes: Stream,
+    announce: Callable[[UserID], None],
     cancels: CancelPolicy = by_cancel_rule,
 ) -> FutureService:
     """The futures service over a database; it observes `rooms` from now on. Time stands still for it until
     `scheduler.start()`.
 
     `sender` sends events (`Sending`), `standing_of` says what an account may do, `describe` puts a refusal
-    into Matrix' words, `charge` takes one due send from a user's budget.
+    into Matrix' words, `charge` takes one due send from a user's budget. `outcomes` goes on behind
+    `FutureStore.last_position`; `announce` is called with a user's ID when one of theirs is durable.
     """
     store = FutureStore(reader)
     steady = SteadyClock(clock, store)
@@ -67,6 +73,8 @@ async def open_future_service(
         groups=groups,
         due_times=due_times,
         retention=retention,
+        outcomes=outcomes,
+        announce=announce,
         cancels=cancels,
     )
     sending = FutureSending(
@@ -80,19 +88,33 @@ async def open_future_service(
         describe=describe,
         charge=charge,
     )
-    futures = Futures(
+    finder = FutureFinder(store=store, groups=groups, retention=retention)
+    tokens = FutureTokens(store)
+    scheduling = FutureScheduling(
         server_name=server_name,
+        store=store,
+        entropy=entropy,
+        clock=steady,
+        groups=groups,
+        finder=finder,
+        steps=steps,
+        sender=sender,
+        tokens=tokens,
+        rooms=rooms,
+        limits=limits,
+    )
+    futures = Futures(
         store=store,
         writer=writer,
         entropy=entropy,
         clock=steady,
         groups=groups,
+        finder=finder,
         steps=steps,
+        scheduling=scheduling,
         sending=sending,
-        tokens=FutureTokens(store),
+        tokens=tokens,
         retention=retention,
-        rooms=rooms,
-        limits=limits,
     )
     await futures.load()
     rooms.observe(steps)

@@ -27,7 +27,7 @@ class FutureOrder(msgspec.Struct, frozen=True, kw_only=True):
     """An event to be sent later, as its dialect understood the request.
 
     `timeout_ms` is None for an action future. `tokens` are the purposes for which a token can be asked of
-    it; `request` is JSON that only its dialect reads.
+    it; `request` is JSON that only its dialect reads. `part` and `bound_to` are as in `model.Future`.
     """
 
     owner: UserID
@@ -39,6 +39,8 @@ class FutureOrder(msgspec.Struct, frozen=True, kw_only=True):
     cancel_rule: CancelRule
     dialect: str
     reveals_id: bool = False
+    part: str | None = None
+    bound_to: tuple[str, str] | None = None
     tokens: tuple[str, ...] = ()
     sticky_duration_ms: int | None = None
     origin_server_ts: int | None = None

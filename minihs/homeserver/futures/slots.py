@@ -51,8 +51,11 @@ class StateSlots:
         return present if isinstance(present, tuple) else (present,)
 
 
-def slot_of(future: Future) -> int | None:
-    """The slot on which a newer state event may end the future; None when none can."""
-    if future.state_key is None or future.cancel_rule is CancelRule.NEVER or future.outcome is not None:
-        return None
-    return slot_hash(future.room_id, future.type, future.state_key)
+def slots_of(future: Future) -> tuple[int, ...]:
+    """The slots on which a newer state event may end the future; none when none can."""
+    slots: tuple[int, ...] = ()
+    if future.state_key is not None and future.cancel_rule is not CancelRule.NEVER:
+        slots = (slot_hash(future.room_id, future.type, future.state_key),)
+    if future.bound_to is not None:
+        slots = (*slots, slot_hash(future.room_id, *future.bound_to))
+    return slots

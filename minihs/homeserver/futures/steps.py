@@ -6,17 +6,17 @@ When a batch fails, the group is read again. Futures specification, 1, promise 4
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from minihs.events.event import Event
-from minihs.events.ids import EventID, RoomID
+from minihs.events.ids import EventID, RoomID, UserID
 from minihs.futures.commands import Command, StateChanged
 from minihs.futures.effects import Effect, Finalised, Stored, TimerStarted
 from minihs.futures.engine import Step, step
-from minihs.futures.model import FutureGroup, Now
+from minihs.futures.model import FutureGroup, FutureID, Now
 from minihs.futures.policies import CancelPolicy, by_cancel_rule
 from minihs.homeserver.errors import Unavailable
 from minihs.homeserver.futures.due_times import DueTimes
@@ -25,6 +25,7 @@ from minihs.homeserver.futures.retention import FutureRetention
 from minihs.homeserver.futures.steady_clock import SteadyClock
 from minihs.homeserver.rooms.commits import CommittedEvent
 from minihs.store.futures import FutureStore
+from minihs.store.streams import Stream
 from minihs.store.writer import Batch, BatchFailed, Writer
 
 log = Logger()
@@ -33,7 +34,8 @@ log = Logger()
 class FutureSteps:
     """Takes steps and keeps memory, disk and timers together.
 
-    It observes rooms (`Rooms.observe`, and `Rooms.prepare_state` with `before_state`).
+    It observes rooms (`Rooms.observe`, and `Rooms.prepare_state` with `before_state`). Each outcome has its
+    place in the stream `outcomes`; `announce` is called with the owner when one is durable.
     """
 
     def __init__(
@@ -45,6 +47,8 @@ class FutureSteps:
         groups: FutureGroups,
         due_times: DueTimes,
         retention: FutureRetention,
+        outcomes: Stream,
+        announce: Callable[[UserID], None],
         cancels: CancelPolicy = by_cancel_rule,
     ) -> None:
         self._store = store
@@ -53,6 +57,9 @@ class FutureSteps:
         self._groups = groups
         self._due_times = due_times
         self._retention = retention
+        self._outcomes = outcomes
+        self._announce = announce
+        self._positions: dict[FutureID, int] = {}
         self._cancels = cancels
         self._riding: dict[EventID, list[tuple[LiveGroup, tuple[Effect, ...]]]] = {}
 
@@ -61,13 +68,15 @@ class FutureSteps:
         return step(live.group, command, now or self._clock.now(), cancels=self._cancels)
 
     def write(self, live: LiveGroup, group: FutureGroup, effects: Sequence[Effect], batch: Batch) -> None:
-        """Take a step: the group moves on in memory, its rows go into `batch`."""
+        """Take a step: the group moves on in memory, its rows go into `batch`, which must be submitted before
+        control is given away."""
         self._groups.update(live, group)
         for effect in effects:
             if isinstance(effect, TimerStarted):
                 self._store.restart(batch, effect.future)
             elif isinstance(effect, Finalised):
-                self._store.finalise(batch, effect.future)
+                position = self._positions[effect.future.id] = self._outcomes.allocate()
+                self._store.finalise(batch, effect.future, position)
                 self._groups.ended(live, effect.future)
         self._clock.note(batch)
 
@@ -92,6 +101,8 @@ class FutureSteps:
             elif isinstance(effect, Finalised):
                 self._due_times.discard(effect.future.id)
                 self._retention.finalised(effect.future.owner)
+                self._outcomes.committed(self._positions.pop(effect.future.id, 0))
+                self._announce(effect.future.owner)
         self._groups.settle(live)
 
     async def forget(self, live: LiveGroup) -> None:
@@ -115,6 +126,8 @@ class FutureSteps:
             return
         change = StateChanged(event.room_id, event.type, event.state_key, event.sender)
         for live in self._groups.on_slot((event.room_id, event.type, event.state_key)):
+            if live.born_with == event.event_id:
+                continue
             group, effects = self.step(live, change)
             if effects:
                 self.write(live, group, effects, batch)

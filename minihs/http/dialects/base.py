@@ -79,9 +79,10 @@ class Dialect(Protocol):
         """What `GET /capabilities` adds."""
 
     async def sync_part(
-        self, user_id: UserID, after_ms: int, upto_ms: int, sync_filter: Mapping[str, Any]
+        self, user_id: UserID, after: int | None, upto: int, filter_keys: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """Top-level keys for `/sync`, about what was finalised after one moment and up to another."""
+        """Top-level keys for `/sync`, about outcomes behind one position of their stream and up to another;
+        `after` is None in an initial sync."""
 
 
 class QuietDialect:
@@ -110,8 +111,8 @@ class QuietDialect:
     async def sync_part(
         self,
         user_id: UserID,  # noqa: ARG002 - part of the interface
-        after_ms: int,  # noqa: ARG002
-        upto_ms: int,  # noqa: ARG002
-        sync_filter: Mapping[str, Any],  # noqa: ARG002
+        after: int | None,  # noqa: ARG002
+        upto: int,  # noqa: ARG002
+        filter_keys: Mapping[str, Any],  # noqa: ARG002
     ) -> Mapping[str, Any]:
         return {}

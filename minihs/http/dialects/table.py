@@ -119,12 +119,12 @@ class Dialects:
         return _merged(dialect.capabilities() for dialect in self._dialects)
 
     async def sync_part(
-        self, user_id: UserID, after_ms: int, upto_ms: int, sync_filter: Mapping[str, Any]
+        self, user_id: UserID, after: int | None, upto: int, filter_keys: Mapping[str, Any]
     ) -> dict[str, Any]:
         """The top-level keys of a `/sync` response that are about futures."""
         part: dict[str, Any] = {}
         for dialect in self._dialects:
-            part.update(await dialect.sync_part(user_id, after_ms, upto_ms, sync_filter))
+            part.update(await dialect.sync_part(user_id, after, upto, filter_keys))
         return part
 
     def _check_parameter(self, parameter: str) -> None:

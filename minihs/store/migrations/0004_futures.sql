@@ -17,12 +17,17 @@ CREATE TABLE futures (
     slot_hash   INTEGER,                    -- of room, type and state key, when newer state may end it
     dialect     TEXT NOT NULL,
     reveals_id  INTEGER NOT NULL,           -- whether the sender reads delay_id in `unsigned`
+    part        TEXT,                       -- what its dialect calls it within the group
+    bound_type  TEXT,                       -- the state event that it came with: a newer one ends it
+    bound_key   TEXT,
+    bound_hash  INTEGER,                    -- like slot_hash, of room, bound_type and bound_key
     payload     BLOB NOT NULL,              -- JSON: content and what else goes into the event or a listing
     outcome     INTEGER,                    -- NULL: scheduled; 1 sent, 2 cancelled, 3 failed
     cause       TEXT,                       -- delay, action, group, state or account
     finalised_ts INTEGER,                   -- wall clock
     event_id    TEXT,                       -- when sent
-    error       BLOB                        -- JSON, when failed
+    error       BLOB,                       -- JSON, when failed
+    finalised_position INTEGER              -- in the stream of outcomes, for /sync
 ) STRICT;
 CREATE INDEX futures_of_group ON futures (group_id, future_id) WHERE outcome IS NULL;
 CREATE INDEX futures_by_name ON futures (group_name) WHERE outcome IS NULL AND group_name IS NOT NULL;
@@ -30,6 +35,10 @@ CREATE INDEX futures_scheduled ON futures (owner, future_id) WHERE outcome IS NU
 CREATE INDEX futures_finalised ON futures (owner, finalised_ts, future_id) WHERE outcome IS NOT NULL;
 CREATE INDEX futures_by_end ON futures (finalised_ts, future_id) WHERE outcome IS NOT NULL;
 CREATE INDEX futures_by_slot ON futures (slot_hash, group_id) WHERE outcome IS NULL AND slot_hash IS NOT NULL;
+CREATE INDEX futures_by_bond ON futures (bound_hash, group_id)
+    WHERE outcome IS NULL AND bound_hash IS NOT NULL;
+CREATE INDEX futures_news ON futures (owner, finalised_position) WHERE finalised_position IS NOT NULL;
+CREATE INDEX futures_by_position ON futures (finalised_position) WHERE finalised_position IS NOT NULL;
 
 CREATE TABLE future_timers (                -- apart, so that a heartbeat writes a few integers and no content
     future_id  INTEGER PRIMARY KEY,
@@ -61,7 +70,7 @@ END;
 CREATE TABLE future_tokens (                -- what a token does, found by its hash; tokens are not stored
     token_hash BLOB PRIMARY KEY,
     future_id  INTEGER NOT NULL,
-    purpose    TEXT NOT NULL                -- send, cancel, refresh
+    purpose    TEXT NOT NULL                -- send, cancel, refresh, or of a whole group: batch, expiration
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX future_tokens_of ON future_tokens (future_id, token_hash);
 

@@ -44,9 +44,9 @@ class Shouting(QuietDialect):
         return {"test.shouting": {"volume": 11}}
 
     async def sync_part(
-        self, user_id: UserID, after_ms: int, upto_ms: int, sync_filter: Mapping[str, Any]
+        self, user_id: UserID, after: int | None, upto: int, filter_keys: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        return {"test.shouts": [user_id, after_ms, upto_ms]}
+        return {"test.shouts": [user_id, after, upto]}
 
 
 class TestADialectOfSomebodysOwn:
