@@ -23,11 +23,11 @@ from minihs.futures.model import (
 from minihs.platform.clock import VirtualClock
 from minihs.platform.workers import InlineWorkers
 from minihs.store.database import open_database
-from minihs.store.future_rows import Payload
+from minihs.store.future_rows import Payload, slot_hash
 from minihs.store.futures import FutureStore
 from minihs.store.writer import Batch, BatchFailed, Writer
 from tests.support.deferreds import finish, run
-from tests.support.futures import ALICE, call_leave, future
+from tests.support.futures import ALICE, ROOM, call_leave, future
 
 
 class Bench:
@@ -63,7 +63,16 @@ def ended(one: Future) -> Future:
     return replace(one, outcome=Cancelled(Cause.ACTION, 5))
 
 
-@pytest.mark.parametrize("one", [future(), call_leave(), future(timeout_ms=None), future(reveals_id=False)])
+@pytest.mark.parametrize(
+    "one",
+    [
+        future(),
+        call_leave(),
+        future(timeout_ms=None),
+        future(reveals_id=False),
+        future(part="ended", bound_to=("m.call", "")),
+    ],
+)
 def test_a_future_comes_back_as_it_was_stored(bench: Bench, one: Future) -> None:
     bench.add(one)
     stored = bench.read(bench.store.maybe_stored(one.delay_id))
@@ -83,7 +92,7 @@ def test_an_outcome_comes_back_as_it_was_stored(bench: Bench, outcome: Any) -> N
     one = future()
     bench.add(one)
     finalised = replace(one, started_ms=Millis(99), since_ts=98, outcome=outcome)
-    bench.write((bench.store.finalise, finalised))
+    bench.write((bench.store.finalise, finalised, 1))
     assert bench.read(bench.store.maybe_future(one.delay_id)).future == finalised
     assert bench.read(bench.store.all_due_after((-1, FutureID(0)), 10)) == []
 
@@ -91,10 +100,10 @@ def test_an_outcome_comes_back_as_it_was_stored(bench: Bench, outcome: Any) -> N
 def test_a_future_has_one_outcome_and_what_comes_with_a_second_one_is_not_stored(bench: Bench) -> None:
     one = future()
     bench.add(one)
-    bench.write((bench.store.finalise, ended(one)))
+    bench.write((bench.store.finalise, ended(one), 2))
     batch = Batch()
     bench.store.set_secret(batch, "beside it", b"1")
-    bench.store.finalise(batch, replace(one, outcome=Sent(EventID("$e"), Cause.DELAY, 7)))
+    bench.store.finalise(batch, replace(one, outcome=Sent(EventID("$e"), Cause.DELAY, 7)), 9)
     with pytest.raises(BatchFailed, match="one outcome"):
         finish(bench.clock, bench.writer.submit(batch))
     assert bench.read(bench.store.maybe_secret("beside it")) is None
@@ -111,24 +120,75 @@ def test_a_heartbeat_moves_the_due_time(bench: Bench) -> None:
 def test_scheduled_futures_of_a_user_are_counted_as_they_come_and_go(bench: Bench) -> None:
     bench.add(future(1), future(2), future(3, timeout_ms=None))
     assert bench.read(bench.store.scheduled_count(ALICE)) == 3
-    bench.write((bench.store.finalise, ended(future(2))))
+    bench.write((bench.store.finalise, ended(future(2)), 3))
     assert bench.read(bench.store.scheduled_count(ALICE)) == 2
 
 
 def test_a_group_is_read_without_its_finalised_members(bench: Bench) -> None:
     bench.add(future(1), future(2))
-    bench.write((bench.store.finalise, ended(future(1))))
+    bench.write((bench.store.finalise, ended(future(1)), 4))
     assert bench.read(bench.store.maybe_group(GroupID(1))).members == (future(2),)
-    bench.write((bench.store.finalise, ended(future(2))))
+    bench.write((bench.store.finalise, ended(future(2)), 5))
     assert bench.read(bench.store.maybe_group(GroupID(1))) is None
 
 
 def test_ids_are_not_reused_when_everything_is_forgotten(bench: Bench) -> None:
     bench.add(future(1), future(2))
-    bench.write((bench.store.finalise, ended(future(1))), (bench.store.finalise, ended(future(2))))
+    bench.write((bench.store.finalise, ended(future(1)), 6), (bench.store.finalise, ended(future(2)), 7))
     bench.write((bench.store.forget, [FutureID(1), FutureID(2)]))
     assert bench.read(bench.store.last_id()) == 2
     assert bench.read(bench.store.maybe_future("delay-1")) is None
+
+
+def test_positions_are_not_given_again_when_everything_is_forgotten(bench: Bench) -> None:
+    bench.add(future(1), future(2), future(3))
+    bench.write((bench.store.finalise, ended(future(2)), 1), (bench.store.finalise, ended(future(1)), 2))
+    bench.write((bench.store.forget, [FutureID(1), FutureID(2)]))
+    assert bench.read(bench.store.last_position()) == 2
+    assert bench.read(bench.store.maybe_future("delay-2")) is None
+
+
+def test_tokens_go_with_their_futures(bench: Bench) -> None:
+    bench.add(future(1), future(2), future(3))
+    bench.write(*((bench.store.add_token, f"token {n}", FutureID(n), "send") for n in (1, 2, 3)))
+    bench.write((bench.store.finalise, ended(future(1)), 1), (bench.store.finalise, ended(future(2)), 2))
+    bench.write((bench.store.forget, [FutureID(1), FutureID(2), FutureID(3)]))
+    found = [bench.read(bench.store.maybe_token(f"token {n}")) is not None for n in (1, 2, 3)]
+    assert found == [False, True, True], "the second has the last position, the third is scheduled"
+
+
+def test_only_what_was_sent_or_failed_is_news(bench: Bench) -> None:
+    error = MatrixError(403, "M_FORBIDDEN", "No.")
+    outcomes = [
+        Sent(EventID("$e"), Cause.DELAY, 7),
+        Cancelled(Cause.ACTION, 7),
+        Failed(error, Cause.DELAY, 7),
+        Cancelled(Cause.GROUP, 7),
+    ]
+    for number, outcome in enumerate(outcomes, 1):
+        bench.add(future(number))
+        bench.write((bench.store.finalise, replace(future(number), outcome=outcome), number))
+    bench.add(future(5))
+
+    def news(after: int, upto: int, *dialects: str) -> list[int]:
+        found = bench.read(bench.store.all_news(ALICE, dialects or ("merged",), after, upto))
+        return [stored.future.id for stored in found]
+
+    assert news(0, 4) == [1, 3]
+    assert news(1, 4) == [3]
+    assert news(0, 2) == [1]
+    assert news(0, 4, "tokens") == []
+
+
+def test_slots_and_bonds_are_read_in_one_order(bench: Bench) -> None:
+    bound = call_leave(2, bound_to=("m.call.member", "other"))
+    bench.add(call_leave(1))
+    bench.add(bound)
+    bench.add(future(3, bound_to=("m.call.member", "other")))
+    slots = bench.read(bench.store.all_slots((-1, GroupID(0)), 10))
+    own, other = (slot_hash(ROOM, "m.call.member", key) for key in (ALICE, "other"))
+    assert slots == sorted([(own, 1), (own, 2), (other, 2), (other, 3)])
+    assert bench.read(bench.store.all_slots(slots[1], 1)) == slots[2:3]
 
 
 def test_what_is_scheduled_is_not_forgotten(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""Outcomes of futures as a part of `/sync`: which there are is the stream's to say, their shape a dialect's."""
+"""Outcomes of futures as a part of `/sync`: which there are says the stream, how they look a dialect."""
 
 from __future__ import annotations
 
