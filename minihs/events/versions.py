@@ -134,10 +134,12 @@ ROOM_VERSIONS: Mapping[str, RoomVersion] = MappingProxyType(
 )
 """Every version whose rules are written down here, by its identifier."""
 
-SUPPORTED: Mapping[str, RoomVersion] = MappingProxyType(
-    {version.id: version for version in (_V10, _V11, _V12)}
-)
-"""The versions of rooms that this server makes and joins."""
+SUPPORTED: Mapping[str, RoomVersion] = ROOM_VERSIONS
+"""The versions of rooms that this server makes and joins: all of the above."""
+
+WITHOUT_HASHED_IDS = ("1", "2")
+"""The versions that this server stays out of: a sender chooses the IDs of events there, so that one ID can
+mean different events to different servers ("Room Version 3", "Event IDs")."""
 
 DEFAULT_VERSION = _V12.id
 """What new rooms get ("Room Versions", "Complete list of room versions")."""
@@ -147,6 +149,16 @@ def supported(version_id: object) -> RoomVersion:
     """The row of a version that this server takes part in; raises `UnsupportedRoomVersion` for all others."""
     version = SUPPORTED.get(version_id) if isinstance(version_id, str) else None
     if version is None:
-        known = ", ".join(SUPPORTED)
-        raise UnsupportedRoomVersion(f"This server supports the room versions {known} only.")
+        raise UnsupportedRoomVersion(why_unsupported(version_id))
     return version
+
+
+def why_unsupported(version_id: object) -> str:
+    """A sentence or two about a version that is not in `SUPPORTED`, for the person who asked for it."""
+    known = f"This server takes part in rooms of the versions {', '.join(SUPPORTED)}."
+    if version_id not in WITHOUT_HASHED_IDS:
+        return known
+    return (
+        f"Rooms of version {version_id} are refused, because senders choose the IDs of their events there. "
+        f"{known}"
+    )

@@ -59,13 +59,19 @@ def test_the_table_holds_versions_3_to_12_under_their_names() -> None:
     assert all(version.id == name for name, version in ROOM_VERSIONS.items())
 
 
-def test_three_versions_are_supported_and_the_newest_is_the_default() -> None:
-    assert list(SUPPORTED) == ["10", "11", "12"]
+def test_every_version_of_the_table_is_supported_and_the_newest_is_the_default() -> None:
+    assert list(SUPPORTED) == list(ROOM_VERSIONS)
     assert DEFAULT_VERSION == "12"
-    assert supported("12") is ROOM_VERSIONS["12"]
+    assert supported("3") is ROOM_VERSIONS["3"]
 
 
-@pytest.mark.parametrize("version", ["9", "13", "", " 12", 12, None, ["12"], {}])
+@pytest.mark.parametrize("version", ["0", "13", "", " 12", 12, None, ["12"], {}])
 def test_other_versions_are_refused_with_the_list_of_those_that_are_not(version: object) -> None:
-    with pytest.raises(UnsupportedRoomVersion, match="10, 11, 12"):
+    with pytest.raises(UnsupportedRoomVersion, match=r"^This server takes part .* 3, 4, .* 11, 12\.$"):
+        supported(version)
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_versions_1_and_2_are_refused_with_the_reason(version: str) -> None:
+    with pytest.raises(UnsupportedRoomVersion, match=f"^Rooms of version {version} are refused, because"):
         supported(version)

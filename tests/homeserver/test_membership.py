@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from minihs.events.ids import RoomID, ServerName, UserID
+from minihs.events.versions import ROOM_VERSIONS
 from minihs.homeserver.errors import (
     BadContent,
     BadState,
@@ -26,7 +27,7 @@ ALICE, BOB, CAROL, GUEST = (
     UserID("@guest:hs1"),
 )
 AFAR = RoomID("!room:hs3")
-EVERY_VERSION = pytest.mark.parametrize("version", ["10", "11", "12"])
+EVERY_VERSION = pytest.mark.parametrize("version", ROOM_VERSIONS)
 
 
 def room(world: RoomsWorld, **body: Any) -> RoomID:
@@ -243,13 +244,13 @@ def test_guests_leave_when_the_room_stops_letting_them_in_and_nobody_else_does()
 # Restricted rooms
 
 
-def restricted(world: RoomsWorld, *allowed: str, **body: Any) -> RoomID:
+def restricted(world: RoomsWorld, *allowed: str, rule: str = "restricted", **body: Any) -> RoomID:
     conditions = [{"type": "m.room_membership", "room_id": name} for name in allowed]
-    join_rules = {"join_rule": "restricted", "allow": conditions}
+    join_rules = {"join_rule": rule, "allow": conditions}
     return room(world, initial_state=[{"type": "m.room.join_rules", "content": join_rules}], **body)
 
 
-@EVERY_VERSION
+@pytest.mark.parametrize("version", [name for name, row in ROOM_VERSIONS.items() if row.restricted_joins])
 def test_members_of_an_allowed_room_join_a_restricted_one_and_a_local_user_vouches(version: str) -> None:
     world = RoomsWorld()
     club = public(world)
@@ -263,6 +264,20 @@ def test_members_of_an_allowed_room_join_a_restricted_one_and_a_local_user_vouch
     world.profiles[BOB] = {"displayname": "Bob"}
     world.run(world.membership.update_profile(BOB))
     assert world.state_content(room_id, "m.room.member", BOB) == {"membership": "join", "displayname": "Bob"}
+
+
+@pytest.mark.parametrize(("rule", "version"), [("restricted", "7"), ("knock_restricted", "9")])
+def test_where_a_version_knows_no_such_join_rule_nobody_vouches(rule: str, version: str) -> None:
+    world = RoomsWorld()
+    club = public(world)
+    world.run(world.membership.join(BOB, club))
+    room_id = restricted(world, club, room_version=version, rule=rule)
+    with pytest.raises(Forbidden) as refusal:
+        world.run(world.membership.join(BOB, room_id))
+    assert refusal.value.rule == "v12 5.3.7"
+    newer = restricted(world, club, room_version=str(int(version) + 1), rule=rule)
+    world.run(world.membership.join(BOB, newer))
+    assert world.membership_of(newer, BOB) == "join"
 
 
 def test_an_invite_opens_a_restricted_room_without_anybody_vouching() -> None:

@@ -20,7 +20,7 @@ from minihs.homeserver.room_actions.creation import PRESETS, InitialState, NewRo
 from tests.support.rooms_world import RoomsWorld
 
 ALICE, BOB, CAROL = UserID("@alice:hs1"), UserID("@bob:hs1"), UserID("@carol:hs2")
-EVERY_VERSION = pytest.mark.parametrize("version", ["10", "11", "12"])
+EVERY_VERSION = pytest.mark.parametrize("version", ROOM_VERSIONS)
 
 
 def create(world: RoomsWorld, *, version: str = "12", **wanted: Any) -> RoomID:
@@ -132,7 +132,7 @@ def test_the_server_decides_creator_and_room_version(version: str) -> None:
     world = RoomsWorld()
     asked = {"creator": "@mallory:hs1", "room_version": "1", "m.federate": False, "org.x": 1}
     content = world.state_content(create(world, version=version, creation_content=asked), "m.room.create")
-    creator = {"creator": ALICE} if version == "10" else {}
+    creator = {"creator": ALICE} if ROOM_VERSIONS[version].creator_in_content else {}
     assert content == {"room_version": version, "m.federate": False, "org.x": 1, **creator}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from minihs.events.ids import RoomID, UserID
+from minihs.events.versions import ROOM_VERSIONS
 from minihs.homeserver.errors import BadContent, Forbidden, TooLarge, Unavailable, UnknownRoom
 from minihs.homeserver.rooms.service import EventDraft
 from minihs.store.events import Standing
@@ -15,7 +16,7 @@ from tests.support.room_service import RoomServer
 ALICE, BOB = "@alice:hs1", "@bob:hs1"
 
 
-@pytest.mark.parametrize("version", ["10", "11", "12"])
+@pytest.mark.parametrize("version", ROOM_VERSIONS)
 def test_a_room_is_created_in_one_batch_and_survives_a_restart(version: str) -> None:
     server = RoomServer()
     room_id = server.create(version=version)

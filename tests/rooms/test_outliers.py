@@ -7,6 +7,7 @@ import random
 import pytest
 
 from minihs.events.event import Event
+from minihs.events.versions import ROOM_VERSIONS
 from minihs.rooms.outliers import JudgedOutliers, judge_outliers
 from tests.support.events import RoomBuilder
 
@@ -21,7 +22,7 @@ def judge(*events: Event, known: tuple[Event, ...] = (), refused: tuple[Event, .
     )
 
 
-@pytest.mark.parametrize("version", ["10", "11", "12"])
+@pytest.mark.parametrize("version", ROOM_VERSIONS)
 def test_a_whole_room_is_allowed_whatever_the_order(version: str) -> None:
     room = RoomBuilder.create(ALICE, version=version)
     room.join(BOB)

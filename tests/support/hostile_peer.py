@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from urllib.parse import quote, unquote
 
 from minihs.events.event import Event, StateKey, parse_event
 from minihs.events.ids import EventID, RoomID
@@ -43,7 +44,7 @@ class HostilePeer:
         version = ROOM_VERSIONS[template["room_version"]]
         join = parse_event(self.signed(template["event"], version.id), version)
         reply = self.server.ask(
-            self.name, "PUT", f"{V2}/send_join/{room_id}/{join.event_id}", body=dict(join.pdu)
+            self.name, "PUT", f"{V2}/send_join/{room_id}/{quote(join.event_id, safe='')}", body=dict(join.pdu)
         )
         self.room = RoomBuilder(version)
         self.room.room_id = room_id
@@ -57,7 +58,7 @@ class HostilePeer:
         return join
 
     def template(
-        self, handshake: str, room_id: str, user_id: str, versions: Iterable[str] = ("10", "11", "12")
+        self, handshake: str, room_id: str, user_id: str, versions: Iterable[str] = tuple(ROOM_VERSIONS)
     ) -> Any:
         """What make_join, make_leave or make_knock answers."""
         return self.server.ask(
@@ -121,7 +122,7 @@ class HostilePeer:
         return list(found.values())
 
     def _known(self, event_id: str) -> Event:
-        event = self.room.events.get(EventID(_unquoted(event_id)))
+        event = self.room.events.get(EventID(unquote(event_id)))
         if event is None:
             raise RemoteRefusal(404, "M_NOT_FOUND", "unknown event")
         return event
@@ -177,9 +178,3 @@ class HostilePeer:
                 if prev_id in self.room.events and prev_id not in found
             ]
         return {"origin": self.name, "origin_server_ts": 1, "pdus": [event.pdu for event in found.values()]}
-
-
-def _unquoted(text: str) -> str:
-    from urllib.parse import unquote
-
-    return unquote(text)

@@ -93,23 +93,23 @@ class RoomServer:
         self, creator: str = "@alice:hs1", version: str = "11", extra: Sequence[dict[str, Any]] = ()
     ) -> RoomID:
         """A public room with its creator joined."""
+        rules = ROOM_VERSIONS[version]
+        levels = {} if rules.privileged_creators else {"users": {creator: 100}}
 
         def drafts(room_id: RoomID) -> list[EventDraft]:
             first = [
                 {"type": "m.room.member", "state_key": creator, "content": {"membership": "join"}},
-                {
-                    "type": "m.room.power_levels",
-                    "state_key": "",
-                    "content": {} if version == "12" else {"users": {creator: 100}},
-                },
+                {"type": "m.room.power_levels", "state_key": "", "content": levels},
                 {"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "public"}},
             ]
             return [
                 EventDraft(room_id=room_id, sender=UserID(creator), **fields) for fields in [*first, *extra]
             ]
 
-        content = {"room_version": version, **({"creator": creator} if version == "10" else {})}
-        return self.run(self.rooms.create(ROOM_VERSIONS[version], UserID(creator), content, drafts))
+        content = {"room_version": version}
+        if rules.creator_in_content:
+            content["creator"] = creator
+        return self.run(self.rooms.create(rules, UserID(creator), content, drafts))
 
     def send(self, room_id: RoomID, sender: str, type: str = "m.room.message", **fields: Any) -> Event:  # noqa: A002
         fields.setdefault("content", {"msgtype": "m.text", "body": "hello"})

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
+from minihs.events.versions import ROOM_VERSIONS
 from minihs.lab.memory_network import Link
 from tests.support.world import Client, World
 
@@ -42,7 +43,7 @@ def membership(user: Client, room_id: str, whose: str) -> str:
     return content["membership"]
 
 
-@pytest.mark.parametrize("version", ["10", "11", "12"])
+@pytest.mark.parametrize("version", ROOM_VERSIONS)
 def test_an_invited_user_of_another_server_sees_the_invite_joins_and_talks(version: str) -> None:
     story = Story()
     room_id = story.alice.create_room(preset="private_chat", name="Tea", room_version=version)

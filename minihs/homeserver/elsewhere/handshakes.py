@@ -10,7 +10,7 @@ from typing import Any
 
 from minihs.events.event import Event, InvalidEvent, StateKey, parse_event
 from minihs.events.ids import EventID, RoomID, ServerName, server_name_of
-from minihs.events.versions import SUPPORTED, RoomVersion
+from minihs.events.versions import SUPPORTED, RoomVersion, why_unsupported
 from minihs.homeserver.errors import HomeserverError, InvalidParam
 from minihs.homeserver.rooms.service import Rooms
 
@@ -33,7 +33,9 @@ class IncompatibleRoomVersion(HomeserverError):
 
     def __init__(self, version_id: str) -> None:
         super().__init__(
-            f"The room has version {version_id!r}, which one of the two servers does not support."
+            f"The room has version {version_id}, which the other server does not support."
+            if version_id in SUPPORTED
+            else why_unsupported(version_id)
         )
         self.version_id = version_id
 

@@ -40,6 +40,8 @@ log = Logger()
 MAX_SERVERS = 8  # asked in turn for one request
 MAX_JOINS_WAITING = 100  # for one room
 
+_WITH_KNOCKING = [version.id for version in SUPPORTED.values() if version.knocking]
+
 Result = TypeVar("Result")
 
 
@@ -141,7 +143,7 @@ class RemoteMemberships:
         """See `RemoteMembership`."""
 
         async def knock(server: ServerName) -> tuple[Event, list[dict[str, Any]]]:
-            template = await self._remote.make("knock", server, room_id, user_id, sorted(SUPPORTED))
+            template = await self._remote.make("knock", server, room_id, user_id, _WITH_KNOCKING)
             event = self._event(server, template, room_id, user_id, content)
             told = await self._remote.send_knock(server, room_id, event.event_id, event.pdu)
             genuine = await self._admission.admit_all(told, event.version, room_id)
@@ -209,7 +211,7 @@ class RemoteMemberships:
     async def _join_through(
         self, server: ServerName, room_id: RoomID, user_id: UserID, content: Mapping[str, Any]
     ) -> None:
-        template = await self._remote.make("join", server, room_id, user_id, sorted(SUPPORTED))
+        template = await self._remote.make("join", server, room_id, user_id, list(SUPPORTED))
         event = self._event(server, template, room_id, user_id, content)
         reply = await self._remote.send_join(server, room_id, event.event_id, event.pdu)
         try:

@@ -10,11 +10,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from minihs.events.ids import RoomID, ServerName, UserID, server_name_of
+from minihs.events.versions import RoomVersion
 from minihs.homeserver.errors import Forbidden, UnableToAuthoriseJoin, UnableToGrantJoin
 from minihs.homeserver.rooms.service import Rooms
 from minihs.store.memberships import MembershipStore
 
-RESTRICTED_RULES = ("restricted", "knock_restricted")
+
+def is_restricted(join_rules: Mapping[str, Any], version: RoomVersion) -> bool:
+    """Whether the content of an `m.room.join_rules` lets members of other rooms in."""
+    match join_rules.get("join_rule"):
+        case "restricted":
+            return version.restricted_joins
+        case "knock_restricted":
+            return version.knock_restricted
+    return False
 
 
 class RestrictedJoins:
@@ -32,7 +41,8 @@ class RestrictedJoins:
         when none can be checked here, UnableToGrantJoin when nobody here has the power to invite.
         """
         join_rules = await self._rooms.state_event(room_id, "m.room.join_rules")
-        if join_rules is None or join_rules.content.get("join_rule") not in RESTRICTED_RULES:
+        version = await self._rooms.version_of(room_id)
+        if join_rules is None or not is_restricted(join_rules.content, version):
             return None
         current = await self._rooms.state_event(room_id, "m.room.member", user_id)
         if current is not None and current.membership in ("join", "invite"):

@@ -14,8 +14,8 @@ from minihs.events.ids import InvalidIdentifier, parse_user_id
 from minihs.homeserver.errors import BadContent
 
 MEMBERSHIPS = ("invite", "join", "knock", "leave", "ban")
-_LEVELS = ("users_default", "events_default", "state_default", "ban", "redact", "kick", "invite")
-_LEVEL_TABLES = ("users", "events", "notifications")
+LEVELS = ("users_default", "events_default", "state_default", "ban", "redact", "kick", "invite")
+LEVEL_TABLES = ("users", "events", "notifications")
 
 
 def check_state_content(event_type: str, content: Mapping[str, Any]) -> None:
@@ -41,10 +41,10 @@ def _check_join_rules(content: Mapping[str, Any]) -> None:
 
 
 def _check_power_levels(content: Mapping[str, Any]) -> None:
-    for key in _LEVELS:
+    for key in LEVELS:
         if key in content and not _is_level(content[key]):
             raise BadContent(f"{key} must be an integer.")
-    for key in _LEVEL_TABLES:
+    for key in LEVEL_TABLES:
         table = content.get(key, {})
         if not isinstance(table, Mapping) or not all(_is_level(level) for level in table.values()):
             raise BadContent(f"{key} must be an object whose values are integers.")

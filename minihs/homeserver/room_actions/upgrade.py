@@ -5,9 +5,10 @@ Source: Client-Server API, "Room Upgrades", server behaviour, whose steps are nu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from minihs.events.canonical import MAX_INTEGER
 from minihs.events.event import Event
 from minihs.events.ids import RoomID, UserID
 from minihs.events.versions import RoomVersion
@@ -21,14 +22,18 @@ from minihs.homeserver.room_actions.creation import (
 )
 from minihs.homeserver.room_actions.directory import CANONICAL_ALIAS, Directory
 from minihs.homeserver.room_actions.membership import MEMBER
+from minihs.homeserver.room_actions.state_content import LEVEL_TABLES, LEVELS
 from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.homeserver.rooms.service import Rooms
+from minihs.rooms.power import creators as creators_of
+from minihs.rooms.power import parse_level
 from minihs.store.directory import DirectoryStore
 from minihs.store.writer import Batch
 
 TOMBSTONE = "m.room.tombstone"
+JOIN_RULES = "m.room.join_rules"
 _TRANSFERRED = (
-    "m.room.join_rules",
+    JOIN_RULES,
     "m.room.history_visibility",
     "m.room.guest_access",
     "m.room.encryption",
@@ -66,7 +71,7 @@ class RoomUpgrade:
             raise UnknownRoom(f"This server does not know the room {room_id}.")
         creators = [name for name in dict.fromkeys(additional_creators) if name != upgrader]
         create_content = await self._create_content(create, upgrader, version, creators)  # 2
-        states = await self._transferred(room_id, upgrader, version, creators)  # 3
+        states = await self._transferred(room_id, upgrader, create, version, creators)  # 3
         was_published = await self._published.is_published(room_id)
 
         def also(batch: Batch, event: Event) -> None:
@@ -106,7 +111,12 @@ class RoomUpgrade:
         return content
 
     async def _transferred(
-        self, room_id: RoomID, upgrader: UserID, version: RoomVersion, creators: Sequence[UserID]
+        self,
+        room_id: RoomID,
+        upgrader: UserID,
+        create: Event,
+        version: RoomVersion,
+        creators: Sequence[UserID],
     ) -> list[InitialState]:
         old_levels = await self._levels(room_id)
         users = dict(old_levels.get("users", {}))
@@ -118,19 +128,25 @@ class RoomUpgrade:
             starting = default_power_levels((upgrader,), version, 0)
             highest = max((100, *_levels_in(old_levels)))
             starting["users"][upgrader] = highest
-            users.setdefault(upgrader, highest)
+            # Who had power by having made the room has it by the list from now on.
+            unlisted = creators_of(create) if create.version.privileged_creators else ()
+            for name in (upgrader, *sorted(unlisted)):
+                users.setdefault(name, highest)
         states = [InitialState(POWER_LEVELS, starting)]
         for event_type in _TRANSFERRED:
             event = await self._state_event(room_id, event_type)
             if event is not None:
-                states.append(InitialState(event_type, event.content))
+                content = event.content
+                if event_type == JOIN_RULES:
+                    content = join_rules_for(version, content)
+                states.append(InitialState(event_type, content))
         if old_levels:
             states.append(InitialState(POWER_LEVELS, {**old_levels, "users": users}))
         return states
 
     async def _levels(self, room_id: RoomID) -> dict[str, Any]:
         event = await self._state_event(room_id, POWER_LEVELS)
-        return {} if event is None else dict(event.content)
+        return {} if event is None else power_levels_in_integers(event)
 
     async def _quieten(self, room_id: RoomID, upgrader: UserID) -> None:
         levels = await self._levels(room_id)
@@ -151,6 +167,42 @@ class RoomUpgrade:
 
     async def _state_event(self, room_id: RoomID, event_type: str, state_key: str = "") -> Event | None:
         return await self._rooms.state_event(room_id, event_type, state_key)
+
+
+def join_rules_for(version: RoomVersion, content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Join rules, as far as rooms of a version know them: the nearest that lets nobody else in."""
+    rule = content.get("join_rule")
+    if rule == "knock_restricted" and not version.knock_restricted:
+        rule = "restricted" if version.restricted_joins else "knock"
+    if rule == "restricted" and not version.restricted_joins:
+        rule = "invite"
+    if rule == "knock" and not version.knocking:
+        rule = "invite"
+    return content if rule == content.get("join_rule") else {**content, "join_rule": rule}
+
+
+def power_levels_in_integers(event: Event) -> dict[str, Any]:
+    """The content of a power-levels event with integers for levels, as every version takes them.
+
+    Until v9 it may hold strings, until v5 floats and integers of any size; what is no level is left out.
+    """
+
+    def as_integer(value: object) -> int | None:
+        level = parse_level(value, event.version)
+        return None if level is None else max(-MAX_INTEGER, min(level, MAX_INTEGER))
+
+    levels: dict[str, Any] = {}
+    for name, value in event.content.items():
+        if name in LEVEL_TABLES:
+            table = value.items() if isinstance(value, Mapping) else ()
+            levels[name] = {key: level for key, entry in table if (level := as_integer(entry)) is not None}
+        elif name in LEVELS:
+            level = as_integer(value)
+            if level is not None:
+                levels[name] = level
+        else:
+            levels[name] = value
+    return levels
 
 
 def _levels_in(content: dict[str, Any]) -> list[int]:

@@ -8,6 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from minihs.events.ids import RoomID
+from minihs.events.versions import ROOM_VERSIONS
 from minihs.federation.client import RemoteRefusal
 from minihs.homeserver.errors import Unavailable, UnknownRoom
 from minihs.store.events import Standing
@@ -22,7 +23,7 @@ def servers(*names: str) -> list[FederatedServer]:
     return [FederatedServer(name, wire) for name in names]
 
 
-@pytest.mark.parametrize("version", ["10", "11", "12"])
+@pytest.mark.parametrize("version", ROOM_VERSIONS)
 def test_a_user_of_another_server_joins_and_both_servers_agree_on_the_room(version: str) -> None:
     hs1, hs2 = servers("hs1", "hs2")
     room_id = hs1.create(ALICE, version)

@@ -6,6 +6,7 @@ import pytest
 
 from minihs.events.event import Event
 from minihs.events.ids import RoomID
+from minihs.events.versions import ROOM_VERSIONS
 from minihs.federation.client import RemoteRefusal
 from minihs.store.events import Standing
 from tests.support.events import resign
@@ -33,7 +34,7 @@ def announced(server: FederatedServer) -> list[str]:
     return [committed.event.event_id for committed in server.observer.committed]
 
 
-@pytest.mark.parametrize("version", ["10", "11", "12"])
+@pytest.mark.parametrize("version", ROOM_VERSIONS)
 def test_a_good_event_becomes_part_of_the_room(version: str) -> None:
     server, peer, room_id = meeting(version)
     event = peer.message(MALLORY)
