@@ -2,7 +2,7 @@
 
 The statements of a group run on the main thread, where they cost a few microseconds each and hand nobody the
 interpreter lock; only COMMIT, which waits for the disk, runs in a worker. Batches that arrive meanwhile form
-the next group. `docs/decisions/0002-group-commit.md` has the measurements.
+the next group. `docs/decisions/group-commit.md` has the measurements.
 
 A group runs without savepoints first. When a batch in it breaks a constraint, the group is rolled back and
 run again with a savepoint for each batch, so that the bad one fails alone. Any other error of the database

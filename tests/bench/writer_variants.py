@@ -1,4 +1,4 @@
-"""How to write to SQLite beside a busy reactor: three ways, measured (`docs/decisions/0002-group-commit.md`).
+"""How to write to SQLite beside a busy reactor: three ways, measured (`docs/decisions/group-commit.md`).
 
     python -m tests.bench.writer_variants
 
