@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import itertools
 import json as jsonlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from minihs.config import load_config
-from minihs.federation.signing_keys import new_signing_keys
+from minihs.federation.signing_keys import SigningKeys, new_signing_keys
 from minihs.homeserver.accounts.passwords import PasswordCost
 from minihs.lab.memory_network import MemoryHost, MemoryNetwork
 from minihs.platform.clock import VirtualClock
@@ -38,10 +39,12 @@ class World:
         for name in names:
             self.add(name, **settings)
 
-    def add(self, name: str, **settings: Any) -> HomeServer:
-        """A server that listens for others at NAME:8448."""
+    def add(
+        self, name: str, *, database: Database | None = None, keys: SigningKeys | None = None, **settings: Any
+    ) -> HomeServer:
+        """A server that listens for others at NAME:8448; it may come with what it had in another world."""
         address = f"10.0.0.{len(self.servers) + 1}"
-        server = HomeServer(self, name, self.network.host(address, name), settings)
+        server = HomeServer(self, name, self.network.host(address, name), settings, database, keys)
         self.servers[name] = server
         server.start()
         return server
@@ -60,17 +63,50 @@ class World:
             server.stop()
 
 
+class ProcessClock:
+    """The world's clock as one process has it: when the process is gone, nothing that it set goes off."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self._ended = False
+        self.wall_ms = clock.wall_ms
+        self.monotonic_ms = clock.monotonic_ms
+        self.seconds = clock.seconds
+
+    def end(self) -> None:
+        """The process is gone."""
+        self._ended = True
+
+    def call_later(self, delay_ms: float, call: Callable[..., object], *args: Any) -> Any:
+        return self._clock.call_later(delay_ms, self._ring, call, args, {})
+
+    def callLater(self, delay: float, call: Callable[..., object], *args: Any, **kw: Any) -> Any:  # noqa: N802
+        return self._clock.callLater(delay, self._ring, call, args, kw)
+
+    def _ring(self, call: Callable[..., object], args: Any, kw: Any) -> None:
+        if not self._ended:
+            call(*args, **kw)
+
+
 class HomeServer:
     """One server of a world; `crash` and `start` keep its database."""
 
-    def __init__(self, world: World, name: str, host: MemoryHost, settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        world: World,
+        name: str,
+        host: MemoryHost,
+        settings: dict[str, Any],
+        database: Database | None = None,
+        keys: SigningKeys | None = None,
+    ) -> None:
         self.world = world
         self.name = name
         self.host = host
         self.settings = settings
-        self.database: Database = open_database()
+        self.database = open_database() if database is None else database
         self.entropy = SeededEntropy(f"{world.seed} {name}")
-        self.keys = new_signing_keys(name, self.entropy)
+        self.keys = new_signing_keys(name, self.entropy) if keys is None else keys
         self.fatal: list[str] = []
         self.server: Server
 
@@ -90,8 +126,9 @@ class HomeServer:
                 **{key.replace("__", "."): value for key, value in self.settings.items()},
             },
         )
+        self.process_clock = ProcessClock(self.world.clock)
         platform = Platform(
-            clock=self.world.clock,
+            clock=self.process_clock,
             entropy=self.entropy,
             commit_worker=InlineWorkers(),
             workers=InlineWorkers(),
@@ -116,6 +153,7 @@ class HomeServer:
 
     def crash(self) -> None:
         """The process is gone between two instructions: nothing is finished, the database is what it is."""
+        self.process_clock.end()
         self.world.network.crash(self.host.address)
 
     def user(self, localpart: str) -> Client:

@@ -1,0 +1,324 @@
+"""A server on a virtual clock whose files are recorded, and the same server started from what a crash left.
+
+A recording is one stretch of a server's life: it begins with files (none at first) and a ledger, and ends
+when its script ends. `crash_points` walks through it; `Survivor` judges one of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from minihs.events.ids import ServerName
+from minihs.federation.signing_keys import new_signing_keys
+from minihs.platform.entropy import SeededEntropy
+from minihs.store.database import Database, open_database
+from tests.crash.disk_images import Disk, Images
+from tests.crash.hands import NUMBER_HEADER, Hand
+from tests.crash.ledger import Act, Ledger
+from tests.crash.observing import observed_requests
+from tests.crash.promises import FINALISED, Evidence, check
+from tests.crash.recorded_disk import Asked, Entry, Recorder, Replied
+from tests.crash.soundness import check_database
+from tests.support.world import World
+
+NAME = "hs1"
+DATABASE = "minihs.db"
+KEYS = new_signing_keys(ServerName(NAME), SeededEntropy("the keys of recorded worlds"))
+MEMORY = next((path for path in ("/dev/shm",) if os.access(path, os.W_OK)), None)
+"""Where files need no disk: that something is synced is seen in the record, the syncs need not take time."""
+
+ALL_OVER_MS = 200_000
+"""Longer than any delay of a story."""
+
+
+class MemoryLine:
+    """A way to the server of a world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def call(self, method: str, path: str, body: Any, *, token: str, number: int) -> tuple[int, Any]:
+        response = self.world[NAME].driver.request(
+            method, path, json=body, token=token, headers={NUMBER_HEADER: str(number)}
+        )
+        return response.status, response.json
+
+    def wall_ms(self) -> int:
+        return self.world.clock.wall_ms()
+
+
+@dataclass
+class Life:
+    """What goes on while a server runs: `alice` is a client with a room, `advance` lets time pass."""
+
+    world: World
+    ledger: Ledger
+    token: str = ""
+    room_id: str = ""
+
+    def hand(self, name: str) -> Hand:
+        """A client at work."""
+        return Hand(name, self.ledger, MemoryLine(self.world), self.token, self.room_id)
+
+    def advance(self, ms: float) -> None:
+        self.world.advance(ms, step_ms=5)
+
+
+@dataclass
+class Recording:
+    """A stretch of a server's life. `log` starts when its files were `start` and it was `start_ms`."""
+
+    ledger: Ledger
+    token: str
+    room_id: str
+    start: Images
+    log: list[tuple[int, Entry]] = field(default_factory=list)
+    story_begins: int = 0
+
+    def at_its_end(self) -> Disk:
+        """The disk when the last entry has happened."""
+        disk = Disk(self.start)
+        for _, entry in self.log:
+            disk.apply(entry)
+        return disk
+
+
+def record(
+    script: Callable[[Life], None],
+    *,
+    start: Images | None = None,
+    start_ms: int | None = None,
+    before: Recording | None = None,
+    synchronous: str = "FULL",
+) -> Recording:
+    """Run `script` on a server over `start` (by default a new one, with Alice and her room) and record it.
+
+    The server is not stopped: it is left as it is when the script ends. `before` is the recording that ended
+    with the files `start`.
+    """
+    ledger = Ledger() if before is None else Ledger(dict(before.ledger.plans), list(before.ledger.requests))
+    world = World(seed=1 if before is None else 2)
+    if start_ms is not None:
+        world.clock.step_wall(start_ms - world.clock.wall_ms())
+    recorder = Recorder(world.clock.wall_ms)
+    recorder.install()
+    try:
+        with folder_of(start or {}) as folder, observed_requests(recorder.note):
+            database = opened(folder, synchronous)
+            server = world.add(NAME, database=database, keys=KEYS)
+            life = Life(world, ledger)
+            if before is None:
+                alice = server.user("alice")
+                life.token, life.room_id = alice.token, alice.create_room()
+            else:
+                life.token, life.room_id = before.token, before.room_id
+            begins = len(recorder.log) if before is None else 0
+            script(life)
+            recording = Recording(ledger, life.token, life.room_id, start or {}, list(recorder.log), begins)
+            on_disk = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".db-shm"}
+            assert recording.at_its_end().kept() == on_disk, "the record does not explain the files"
+            server.crash()
+            database.close()
+    finally:
+        recorder.uninstall()
+    return recording
+
+
+@dataclass
+class CrashPoint:
+    """One moment of a recording: what had happened by then."""
+
+    index: int
+    at_ms: int
+    disk: Disk
+    begun: frozenset[int]
+    answered: frozenset[int]
+
+
+def crash_points(recording: Recording) -> Iterator[CrashPoint]:
+    """Every moment at which something had just happened to the files or to a request, story only.
+
+    The disk of a point changes when the next one is asked for.
+    """
+    disk = Disk(recording.start)
+    earlier = {r.number for r in recording.ledger.requests}
+    numbers = {entry.number for _, entry in recording.log if isinstance(entry, Asked)}
+    begun, answered = earlier - numbers, set()
+    answered |= {r.number for r in recording.ledger.requests if r.number in begun and r.status is not None}
+    for index, (at_ms, entry) in enumerate(recording.log):
+        disk.apply(entry)
+        if isinstance(entry, Asked):
+            begun.add(entry.number)
+        elif isinstance(entry, Replied):
+            answered.add(entry.number)
+        if index + 1 >= recording.story_begins:
+            yield CrashPoint(index, at_ms, disk, frozenset(begun), frozenset(answered))
+
+
+def images_of(point: CrashPoint, random: Random, torn: int) -> Iterator[tuple[str, Images]]:
+    """What may be on the disk after a crash at that point, by how it came about."""
+    yield "kept", point.disk.kept()
+    if not point.disk.is_settled:
+        yield "dropped", point.disk.dropped()
+        for number in range(torn):
+            yield f"torn {number}", point.disk.torn(random)
+
+
+@dataclass
+class Campaign:
+    """Judges crash points; looks at each different database with each different ledger once."""
+
+    recording: Recording
+    torn: int = 1
+    points: int = 0
+    disks: int = 0
+    opened: int = 0
+    restarts: int = 0
+    _judged: set[object] = field(default_factory=set)
+
+    def run(self, *, away_ms: int = 0, every: int = 1) -> None:
+        """Crash at every point of the story, or at every so manieth, and judge what is there afterwards."""
+        self._crash(
+            (point for point in crash_points(self.recording) if point.index % every == 0),
+            lambda point, images: self.judge(point, images, away_ms),
+        )
+
+    def run_setup(self) -> None:
+        """Crash at every point from the very first start to the first request of the story."""
+        everything = replace(self.recording, story_begins=0)
+        self._crash(takewhile(lambda point: not point.begun, crash_points(everything)), self.judge_setup)
+
+    def _crash(self, points: Iterable[CrashPoint], judge: Callable[[CrashPoint, Images], None]) -> None:
+        random = Random(len(self.recording.log))
+        for point in points:
+            self.points += 1
+            for kind, images in images_of(point, random, self.torn):
+                self.disks += 1
+                try:
+                    judge(point, images)
+                except Exception as error:  # whatever fails, the crash that led to it must be named
+                    what = self.recording.log[point.index][1]
+                    raise AssertionError(f"crash at {point.index} ({what!r:.80}), {kind}: {error}") from error
+
+    def judge(self, point: CrashPoint, images: Images, away_ms: int) -> None:
+        """Restart from `images` and hold the server to what its clients knew at `point`."""
+        with self._unknown_database(point, images) as database:
+            if database is not None:
+                ledger = self.recording.ledger.as_of(point.begun, point.answered)
+                survive(database, self.recording, ledger, point.at_ms + away_ms, seed=100 + point.index)
+                check_database(database)
+
+    def judge_setup(self, point: CrashPoint, images: Images) -> None:
+        """Restart from `images`, which are from before the story: the server must serve newcomers."""
+        with self._unknown_database(point, images) as database:
+            if database is not None:
+                World(seed=9).add(NAME, database=database, keys=KEYS).user("carol").create_room()
+
+    @contextmanager
+    def _unknown_database(self, point: CrashPoint, images: Images) -> Iterator[Database | None]:
+        """The database that is in `images`; None when it, with this ledger, was judged before."""
+        files = hashlib.blake2b(b"".join(name.encode() + images[name] for name in sorted(images))).digest()
+        if self._is_known(files, point):
+            yield None
+            return
+        with folder_of(images) as folder:
+            self.opened += 1
+            database = opened(folder)
+            try:
+                if self._is_known(check_database(database), point):
+                    yield None
+                else:
+                    self.restarts += 1
+                    yield database
+            finally:
+                database.close()
+
+    def _is_known(self, digest: bytes, point: CrashPoint) -> bool:
+        known = (digest, point.begun, point.answered)
+        if known in self._judged:
+            return True
+        self._judged.add(known)
+        return False
+
+
+def survive(database: Database, recording: Recording, ledger: Ledger, now_ms: int, seed: int) -> None:
+    """Start a server over `database`, be a client that comes back, and check the promises at the end."""
+    world = World(seed=seed)
+    world.clock.step_wall(now_ms - world.clock.wall_ms())
+    server = world.add(NAME, database=database, keys=KEYS)
+    life = Life(world, ledger, recording.token, recording.room_id)
+    hand = life.hand("returned")
+    repeat_requests(hand, also_actions=seed % 2 == 0)
+    world.advance(ALL_OVER_MS, step_ms=500)
+    check(ledger, gather_evidence(hand))
+    server.stop()
+
+
+def repeat_requests(hand: Hand, *, also_actions: bool) -> None:
+    """Ask again for what was scheduled: whoever knows the reply gets the same one, the others get one.
+
+    With `also_actions` the last request is repeated too when it was not answered, whatever it was.
+    """
+    ledger = hand.ledger
+    open_requests = [request for request in ledger.requests if request.status is None]
+    for plan in list(ledger.plans.values()):
+        asked = [request for request in ledger.of(plan.mark) if request.act is Act.SCHEDULE]
+        if not asked or (plan.dialect == "tokens" and plan.state_key is not None):
+            continue  # there is no transaction ID in the path of a state event
+        known = ledger.reply_to_schedule(plan.mark)
+        reply = hand.ask(Act.SCHEDULE, plan.mark)
+        status = ledger.requests[-1].status
+        # An action future that was never stored comes too late for a group that has ended meanwhile.
+        too_late = known is None and plan.delay_ms is None and status in FINALISED
+        assert status == 200 or too_late, f"the repeat was refused: {reply}"
+        assert known in (None, reply), f"a transaction was answered {known}, and now {reply}"
+    for request in open_requests if also_actions else ():
+        if request.act not in (Act.SCHEDULE, Act.LOOK):
+            hand.ask(request.act, request.mark)
+
+
+def gather_evidence(hand: Hand) -> Evidence:
+    """What the server shows now."""
+    evidence = Evidence(hand.look())
+    for mark, plan in hand.ledger.plans.items():
+        known = hand.ledger.reply_to_schedule(mark)
+        if known is None:
+            continue
+        if plan.dialect == "merged":
+            path = f"/_matrix/client/v1/delayed_events/{known['delay_id']}"
+            status, lookup = hand.line.call("GET", path, None, token=hand.token, number=0)
+            assert status == 200, lookup
+            evidence.lookups[mark] = lookup
+        else:
+            evidence.tokens[mark] = {
+                kind: hand.line.call("POST", f"/_matrix/client/v1/future/{token}", {}, token="", number=0)[0]
+                for kind, token in sorted(known.items())
+                if kind.endswith("_token")
+            }
+    return evidence
+
+
+@contextmanager
+def folder_of(images: Images) -> Iterator[Path]:
+    """A folder with these files, for a while."""
+    with tempfile.TemporaryDirectory(prefix="minihs-crash-", dir=MEMORY) as name:
+        folder = Path(name)
+        for file, data in images.items():
+            (folder / file).write_bytes(data)
+        yield folder
+
+
+def opened(folder: Path, synchronous: str = "FULL") -> Database:
+    """The database of a folder, with checkpoints often enough for a short story to have some."""
+    database = open_database(folder / DATABASE, synchronous=synchronous)
+    database.writing.execute("PRAGMA wal_autocheckpoint=24")
+    return database

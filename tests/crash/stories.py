@@ -1,0 +1,144 @@
+"""Short stories of futures, each about one kind of command; crashes are tried at every step of each.
+
+A story is told to whatever is behind its hand: a world on a virtual clock, or a process. Delays are given
+in units of `pace_ms`, so that a process does not take minutes over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.crash.hands import Hand
+
+
+@dataclass
+class Teller:
+    """The client of a story, how time passes for it, and how long a unit of time is."""
+
+    hand: Hand
+    advance: Callable[[float], None]
+    pace_ms: int = 1_000
+
+    def wait(self, units: float) -> None:
+        """Let so many units pass."""
+        self.advance(units * self.pace_ms)
+
+    def delay(self, units: float) -> int:
+        return int(units * self.pace_ms)
+
+
+Story = Callable[[Teller], None]
+
+
+def heartbeats(teller: Teller) -> None:
+    """A future is kept from being sent for a while; then the heartbeats stop, and it is sent."""
+    hand = teller.hand
+    mark = hand.schedule(teller.delay(4))
+    for _ in range(3):
+        teller.wait(1)
+        hand.restart(mark)
+    teller.wait(5)
+    hand.look()
+
+
+def given_up(teller: Teller) -> None:
+    """A future is cancelled, twice; another one is not."""
+    hand = teller.hand
+    first, second = hand.schedule(teller.delay(20)), hand.schedule(teller.delay(3))
+    hand.cancel(first)
+    hand.cancel(first)
+    teller.wait(4)
+    hand.cancel(second)
+    hand.look()
+
+
+def sent_on_command(teller: Teller) -> None:
+    """A future is sent before its time, twice."""
+    hand = teller.hand
+    mark = hand.schedule(teller.delay(20))
+    hand.restart(mark)
+    hand.send(mark)
+    hand.send(mark)
+    hand.look()
+
+
+def state_when_due(teller: Teller) -> None:
+    """A future that is a state event outlives another one (rule `never`) and is sent when it is due."""
+    hand = teller.hand
+    mark = hand.schedule(teller.delay(3), state_key="here")
+    hand.replace(mark)
+    teller.wait(4)
+    hand.look()
+
+
+def a_group_is_sent(teller: Teller) -> None:
+    """Of a group, an action future is sent on command: the rest is discarded."""
+    hand = teller.hand
+    leave = hand.schedule(teller.delay(20), dialect="tokens", group="call")
+    hang_up = hand.schedule(None, dialect="tokens", group="call")
+    hand.schedule(None, dialect="tokens", group="call")
+    hand.restart(leave)
+    hand.send(hang_up)
+    hand.look()
+
+
+def a_group_is_discarded(teller: Teller) -> None:
+    """With its last timeout future a group is given up."""
+    hand = teller.hand
+    first = hand.schedule(teller.delay(20), dialect="tokens", group="call")
+    second = hand.schedule(teller.delay(30), dialect="tokens", group="call")
+    hand.schedule(None, dialect="tokens", group="call")
+    hand.cancel(first)
+    hand.cancel(second)
+    hand.look()
+
+
+def a_group_is_due(teller: Teller) -> None:
+    """Nobody says anything any more: the timeout future is sent and ends its group."""
+    hand = teller.hand
+    leave = hand.schedule(teller.delay(3), dialect="tokens", group="call")
+    hang_up = hand.schedule(None, dialect="tokens", group="call")
+    hand.restart(leave)
+    teller.wait(4)
+    hand.send(hang_up)
+    hand.look()
+
+
+def newer_state_wins(teller: Teller) -> None:
+    """A future that is a state event is ended by a newer one (rule `any`)."""
+    hand = teller.hand
+    mark = hand.schedule(teller.delay(20), dialect="tokens", state_key="here")
+    hand.restart(mark)
+    hand.replace(mark)
+    hand.look()
+
+
+STORIES: tuple[Story, ...] = (
+    heartbeats,
+    given_up,
+    sent_on_command,
+    state_when_due,
+    a_group_is_sent,
+    a_group_is_discarded,
+    a_group_is_due,
+    newer_state_wins,
+)
+
+
+MORE_THAN_A_SLICE = 20
+"""So many overdue futures do not go out in one commit (`scheduler.SLICE_SENDS`)."""
+
+
+def left_waiting(teller: Teller) -> None:
+    """What is there when a server dies for longer than all of its futures wait."""
+    hand = teller.hand
+    for units in (3, 2, 4):
+        hand.schedule(teller.delay(units))
+    leave = hand.schedule(teller.delay(5), dialect="tokens", group="call")
+    hand.schedule(None, dialect="tokens", group="call")
+    hand.restart(leave)
+    far = hand.schedule(teller.delay(60))
+    hand.restart(far)
+    for _ in range(MORE_THAN_A_SLICE):
+        hand.schedule(teller.delay(6))

@@ -1,0 +1,142 @@
+"""A crash at every write: with what the system had cached, without it, and with some of it torn.
+
+One server on a virtual clock, over real files whose writes and syncs are recorded; then every moment of the
+record is taken as a crash. Futures specification, 1, promises 4, 5, 6 and 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from twisted.internet.defer import succeed
+
+from minihs.homeserver.futures.sending import FutureSending
+from minihs.store.futures import FutureStore
+from minihs.store.transactions import TransactionStore
+from minihs.store.writer import Writer
+from tests.crash.promises import mark_of
+from tests.crash.recorded_world import Campaign, Life, Recording, record
+from tests.crash.stories import (
+    MORE_THAN_A_SLICE,
+    STORIES,
+    Story,
+    Teller,
+    a_group_is_due,
+    heartbeats,
+    left_waiting,
+    sent_on_command,
+)
+
+AWAY_MS = 10_000
+"""Longer than most futures of `left_waiting` wait."""
+
+
+def told(story: Story, begin: Callable[[], None] = lambda: None, **details: Any) -> Recording:
+    """The record of a server that lives through a story; `begin` is called when the story begins."""
+
+    def script(life: Life) -> None:
+        begin()
+        story(Teller(life.hand("alice"), life.advance))
+
+    return record(script, **details)
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
+def test_no_crash_at_any_write_breaks_a_promise(story: Story) -> None:
+    campaign = Campaign(told(story), torn=0)
+    campaign.run()
+    assert campaign.restarts >= 2 * len(campaign.recording.ledger.requests), "crashes were left out"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
+def test_no_crash_that_tears_what_was_not_synced_breaks_a_promise(story: Story) -> None:
+    campaign = Campaign(told(story), torn=4)
+    campaign.run()
+    assert campaign.restarts >= 2 * len(campaign.recording.ledger.requests), "crashes were left out"
+
+
+def test_no_crash_while_catching_up_breaks_a_promise() -> None:
+    before = told(left_waiting)
+    disk = before.at_its_end()
+
+    def script(life: Life) -> None:
+        life.advance(1_000)
+        sent = life.hand("bob").look()
+        assert [mark_of(event) for event in sent][:4] == ["alice.2", "alice.1", "alice.3", "alice.4"]
+        assert len(sent) == 4 + MORE_THAN_A_SLICE
+
+    ended_ms = before.log[-1][0]
+    after = record(script, start=disk.dropped(), start_ms=ended_ms + AWAY_MS, before=before)
+    campaign = Campaign(after)
+    campaign.run()
+    assert campaign.restarts >= 5, "everything was sent in one commit"
+
+
+def test_a_crash_after_a_long_absence_finds_everything_overdue() -> None:
+    campaign = Campaign(told(a_group_is_due), torn=0)
+    campaign.run(away_ms=3_600_000)
+    assert campaign.restarts
+
+
+def test_no_crash_of_a_first_start_leaves_a_server_that_cannot_start() -> None:
+    campaign = Campaign(told(lambda teller: teller.hand.send(teller.hand.schedule(1_000))), torn=0)
+    campaign.run_setup()
+    assert campaign.points > 100
+    assert campaign.restarts >= 3, "nothing, an empty database, and one with an account"
+
+
+def _replies_too_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply is written when its batch is on its way to the disk."""
+    submit = Writer.submit
+
+    def hasty(writer: Writer, *args: Any) -> Any:
+        submit(writer, *args)
+        return succeed(None)
+
+    monkeypatch.setattr(Writer, "submit", hasty)
+
+
+def _forgets_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FutureStore, "restart", lambda *_: None)
+
+
+def _forgets_replies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TransactionStore, "add_reply", lambda *_: None)
+
+
+def _finalises_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event and the outcome of its future are two batches."""
+    send = FutureSending._send
+
+    async def split(sending: Any, future: Any, also: Any) -> Any:
+        return await send(sending, future, lambda _batch, _event: None)
+
+    monkeypatch.setattr(FutureSending, "_send", split)
+
+
+@pytest.mark.parametrize(
+    ("fault", "story"),
+    [
+        (_replies_too_soon, heartbeats),
+        (_forgets_restarts, heartbeats),
+        (_forgets_replies, heartbeats),
+        (_finalises_afterwards, sent_on_command),
+    ],
+    ids=lambda value: value.__name__,
+)
+def test_a_server_with_a_fault_is_caught(
+    fault: Callable[[pytest.MonkeyPatch], None], story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign = Campaign(told(story, lambda: fault(monkeypatch)))
+    monkeypatch.undo()
+    with pytest.raises(AssertionError, match="crash at"):
+        campaign.run()
+
+
+def test_a_disk_that_is_not_synced_is_caught() -> None:
+    campaign = Campaign(told(heartbeats, synchronous="OFF"))
+    with pytest.raises(AssertionError, match="crash at"):
+        campaign.run()
