@@ -22,9 +22,10 @@ from minihs.federation.receiver import CannotDecide, Receiver, unknown_among
 from minihs.platform.lanes import Lanes
 from minihs.rooms.auth import needed_state
 from minihs.rooms.dag import authorising_ids
+from minihs.rooms.judge import THE_RULES, Judge
 from minihs.rooms.outliers import cited_events
 from minihs.rooms.power import CREATE
-from minihs.rooms.receipt import Accept, Reject, SoftFail, check_rights
+from minihs.rooms.receipt import Accept, Reject, SoftFail
 from minihs.rooms.state_map import StateMap
 from minihs.store.events import Standing
 
@@ -57,11 +58,13 @@ class InboundEvents:
         outliers: Outliers,
         gaps: Gaps,
         lanes: Lanes[RoomID],
+        judge: Judge = THE_RULES,
     ) -> None:
         self._receiver = receiver
         self._outliers = outliers
         self._gaps = gaps
         self._lanes = lanes
+        self._judge_rights = judge.received
 
     async def receive(self, origin: ServerName, event: Event, *, forward: bool = False) -> Received:
         """Judge a genuine event that `origin` sent, and keep it; what is missing is asked of `origin`.
@@ -166,7 +169,7 @@ class InboundEvents:
         known = await self._receiver.rows([*before.values(), *now.values()])
         if any(event_id not in known for event_id in (*before.values(), *now.values())):
             raise CannotDecide(f"The state before {event.event_id} holds events that are not known.")
-        return check_rights(
+        return self._judge_rights(
             event,
             cited_events(
                 event,

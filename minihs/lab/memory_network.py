@@ -1,14 +1,14 @@
 """A network in memory for several servers in one process: real HTTP bytes, no sockets, no TLS, exact order.
 
-Everything happens by calls on the clock, after `latency_ms`, so that a world with the same seed repeats byte
-for byte. Certificates are played: a host proves the names and addresses that it was made with.
+Everything happens by calls on the clock, after what `conditions` says of the way, so that a world with the
+same seed repeats byte for byte. Certificates are played: a host proves the names and addresses that it was
+made with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
@@ -19,11 +19,16 @@ from twisted.internet.error import (
 )
 from twisted.internet.error import ConnectionRefusedError as NobodyListens
 from twisted.internet.interfaces import IListeningPort, IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.protocol import Protocol as TwistedProtocol
 from zope.interface import implementer
 
+from minihs.lab.conditions import Conditions, Link, Path
 from minihs.lab.memory_transport import MemoryTransport
 from minihs.platform.clock import Clock
+from minihs.platform.entropy import Entropy, SeededEntropy
 from minihs.platform.network import Resolver, SrvRecord
+
+__all__ = ["Link", "MemoryHost", "MemoryNetwork", "WrongCertificate"]
 
 FIRST_EPHEMERAL_PORT = 40_000
 
@@ -32,24 +37,45 @@ class WrongCertificate(Exception):
     """The host that answered cannot prove the name that was asked for."""
 
 
-class Link(Enum):
-    """How two hosts stand to one another."""
+class Connected(Protocol):
+    """Reads along on one connection, in both directions."""
 
-    UP = "up"
-    REFUSING = "refusing"  # connections break, new ones fail at once
-    SILENT = "silent"  # nothing arrives and nobody says so; what was sent arrives when the link is mended
+    def sent(self, data: bytes) -> None:
+        """Bytes of the side that connected have arrived."""
+
+    def answered(self, data: bytes) -> None:
+        """Bytes of the side that listened have arrived."""
+
+    def ended(self) -> None:
+        """The side that connected knows no connection any more; may come more than once."""
+
+
+class Observer(Protocol):
+    """Hears of every connection (`wire.WireLog`)."""
+
+    def connected(self, client: str, server: str, port: int) -> Connected:
+        """A connection between two addresses was made."""
 
 
 class MemoryNetwork:
-    """The hosts, the names they have, and the state of the links between them."""
+    """The hosts, the names they have, and the state of the ways between them."""
 
-    def __init__(self, clock: Clock, *, latency_ms: float = 0.5) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        latency_ms: float = 0.5,
+        entropy: Entropy | None = None,
+        observer: Observer | None = None,
+    ) -> None:
         self.clock = clock
-        self.latency_ms = latency_ms
+        self.default = Conditions(latency_ms=latency_ms)
         self.hosts: dict[str, MemoryHost] = {}
         self.srv_records: dict[str, list[SrvRecord]] = {}
         self.connections: list[tuple[str, str, MemoryTransport]] = []
-        self._links: dict[tuple[str, str], Link] = {}
+        self.observer = observer
+        self._entropy = entropy or SeededEntropy("network")
+        self._paths: dict[tuple[str, str], Path] = {}
 
     def host(self, address: str, *names: str) -> MemoryHost:
         """A new machine with one IP address and the DNS names that lead to it and that it can prove."""
@@ -58,15 +84,31 @@ class MemoryNetwork:
         self.hosts[address] = MemoryHost(self, address, names)
         return self.hosts[address]
 
+    def path(self, source: str, target: str) -> Path:
+        """The way from one address to another."""
+        path = self._paths.get((source, target))
+        if path is None:
+            path = self._paths[source, target] = Path(self._entropy, self.default)
+        return path
+
     def link(self, one: str, other: str) -> Link:
-        """The state of the link between two addresses."""
-        return self._links.get((min(one, other), max(one, other)), Link.UP)
+        """The state of the link between two addresses: that of the direction that is worse off."""
+        states = (self.path(one, other).state, self.path(other, one).state)
+        for state in (Link.REFUSING, Link.SILENT):
+            if state in states:
+                return state
+        return Link.UP
 
     def set_link(self, one: str, other: str, state: Link) -> None:
-        """Cut or mend the link between two addresses."""
-        self._links[(min(one, other), max(one, other))] = state
+        """Cut or mend the link between two addresses, in both directions."""
+        self.set_path(one, other, state)
+        self.set_path(other, one, state)
+
+    def set_path(self, source: str, target: str, state: Link) -> None:
+        """Cut or mend one direction. A direction that refuses breaks the connections of both."""
+        self.path(source, target).state = state
         for client, server, transport in list(self.connections):
-            if {client, server} == {one, other}:
+            if {client, server} == {source, target}:
                 if state is Link.REFUSING:
                     transport.cut(ConnectionLost())
                 elif state is Link.UP:
@@ -74,15 +116,18 @@ class MemoryNetwork:
                     transport.other.wake()
 
     def crash(self, address: str) -> None:
-        """The machine's process is gone: nobody listens there and its connections are lost."""
+        """The machine's process is gone: nobody listens there, its connections are lost, and nothing in it
+        hears of that."""
         self.hosts[address].listening.clear()
         for client, server, transport in list(self.connections):
-            if address in (client, server):
-                transport.cut(ConnectionLost())
+            if address == client:
+                transport.vanish()
+            elif address == server:
+                transport.other.vanish()
 
     def remember(self, client: str, server: str, transport: MemoryTransport) -> None:
         """Keep a connection in the list of those that a cut ends; forget those that have ended."""
-        self.connections = [entry for entry in self.connections if entry[2].connected]
+        self.connections = [entry for entry in self.connections if not entry[2].over]
         self.connections.append((client, server, transport))
 
 
@@ -170,8 +215,18 @@ class _MemoryEndpoint:
     def connect(self, factory: Any) -> Deferred[IProtocol]:
         connecting: Deferred[IProtocol] = Deferred()
         factory.doStart()
-        self._network.clock.call_later(self._network.latency_ms, self._arrive, factory, connecting)
+        travel_ms = self._there.travel_ms(0)
+        if travel_ms is not None:  # else it is waited for in vain
+            self._network.clock.call_later(travel_ms, self._arrive, factory, connecting)
         return connecting
+
+    @property
+    def _there(self) -> Path:
+        return self._network.path(self._host.address, self._address)
+
+    @property
+    def _back(self) -> Path:
+        return self._network.path(self._address, self._host.address)
 
     def _arrive(self, factory: Any, connecting: Deferred[IProtocol]) -> None:
         """The attempt reaches the other machine."""
@@ -196,14 +251,8 @@ class _MemoryEndpoint:
 
     def _accept(self, port: _MemoryPort, factory: Any, connecting: Deferred[IProtocol]) -> None:
         network, here, there = self._network, self._host.address, self._address
-
-        def link_up() -> bool:
-            return network.link(here, there) is Link.UP
-
         near, far = _address(here, self._host.take_port()), _address(there, self._port)
-        client = MemoryTransport(network.clock, network.latency_ms, near, far, link_up)
-        server = MemoryTransport(network.clock, network.latency_ms, far, near, link_up)
-        client.other, server.other = server, client
+        client, server = _pair(network, self._there, self._back, near, far, (here, there, self._port))
         server.protocol = port.factory.buildProtocol(near)
         if server.protocol is None:
             self._fail(connecting, ConnectionLost("the connection was closed at once"))
@@ -211,7 +260,22 @@ class _MemoryEndpoint:
         client.protocol = factory.buildProtocol(far)
         network.remember(here, there, client)
         server.start()
-        network.clock.call_later(network.latency_ms, self._connected, client, connecting)
+        if self._there.repeats():
+            client.twin = self._twin(port, near, far)
+        network.clock.call_later(self._back.conditions.latency_ms, self._connected, client, connecting)
+
+    def _twin(self, port: _MemoryPort, near: Any, far: Any) -> MemoryTransport | None:
+        """A connection that carries the same requests again; what is answered on it is thrown away."""
+        network, here, there = self._network, self._host.address, self._address
+        client, server = _pair(network, self._there, self._back, near, far, (here, there, self._port))
+        server.protocol = port.factory.buildProtocol(near)
+        if server.protocol is None:
+            return None
+        client.protocol = TwistedProtocol()
+        network.remember(here, there, client)
+        server.start()
+        client.start()
+        return client
 
     def _connected(self, client: MemoryTransport, connecting: Deferred[IProtocol]) -> None:
         if connecting.called:
@@ -224,6 +288,20 @@ class _MemoryEndpoint:
 
     def _fail(self, connecting: Deferred[IProtocol], reason: Exception) -> None:
         connecting.errback(reason)
+
+
+def _pair(
+    network: MemoryNetwork, there: Path, back: Path, near: Any, far: Any, names: tuple[str, str, int]
+) -> tuple[MemoryTransport, MemoryTransport]:
+    if network.observer is None:
+        client = MemoryTransport(network.clock, there, near, far)
+        server = MemoryTransport(network.clock, back, far, near)
+    else:
+        reading = network.observer.connected(*names)
+        client = MemoryTransport(network.clock, there, near, far, reading.sent, reading.ended)
+        server = MemoryTransport(network.clock, back, far, near, reading.answered)
+    client.other, server.other = server, client
+    return client, server
 
 
 class _MemoryResolver:

@@ -6,6 +6,7 @@ whom is `memory_network`'s business.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, I
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from minihs.lab.conditions import Path
 from minihs.platform.clock import Clock
 
 CHUNK_BYTES = 64 * 1024
@@ -22,25 +24,40 @@ HIGH_WATER_BYTES = 64 * 1024
 """Beyond this much undelivered data, a producer is told to pause."""
 
 
+def _ignored(*_: bytes) -> None:
+    """Nobody reads along."""
+
+
 @implementer(ITCPTransport, IPushProducer)
 class MemoryTransport:
-    """One end of a connection; `link_up` says whether bytes get through at the moment."""
+    """One end of a connection; `path` is the way that its bytes go, `carried` hears of those that arrive,
+    `ended` of the end."""
 
     connected = True
     disconnecting = False
 
     def __init__(
-        self, clock: Clock, latency_ms: float, host: Any, peer: Any, link_up: Callable[[], bool]
+        self,
+        clock: Clock,
+        path: Path,
+        host: Any,
+        peer: Any,
+        carried: Callable[[bytes], None] = _ignored,
+        ended: Callable[[], None] = _ignored,
     ) -> None:
         self._clock = clock
-        self._latency_ms = latency_ms
+        self._path = path
         self._host = host
         self._peer_address = peer
-        self._link_up = link_up
+        self._carried = carried
+        self._ended = ended
         self.protocol: Any = None
         self.other: MemoryTransport = self
+        self.twin: MemoryTransport | None = None
+        """A second connection that everything written here is written to, too."""
         self._started = False
-        self._outgoing = bytearray()
+        self._segments: deque[tuple[float, bytearray]] = deque()
+        self._outgoing = 0
         self._delivery_due = False
         self._reading_paused = False
         self._write_closed = False
@@ -55,8 +72,20 @@ class MemoryTransport:
         """Send bytes; ignored once the connection is closing, as by a socket."""
         if not self.connected or self._write_closed or not data:
             return
-        self._outgoing += data
-        full = len(self._outgoing) > HIGH_WATER_BYTES
+        now_ms = self._clock.monotonic_ms()
+        travel_ms = self._path.travel_ms(len(data))
+        if travel_ms is None:
+            self._clock.call_later(self._path.conditions.latency_ms, self.cut, ConnectionLost())
+            return
+        arrival_ms = now_ms + travel_ms
+        if self._segments and self._segments[-1][0] >= arrival_ms:
+            self._segments[-1][1].extend(data)
+        else:
+            self._segments.append((arrival_ms, bytearray(data)))
+        self._outgoing += len(data)
+        if self.twin is not None:
+            self.twin.write(data)
+        full = self._outgoing > HIGH_WATER_BYTES
         if full and self._producer is not None and self._streaming and not self._producer_paused:
             self._producer_paused = True
             self._producer.pauseProducing()
@@ -79,7 +108,7 @@ class MemoryTransport:
     def abortConnection(self) -> None:  # noqa: N802
         """Close without delivering what waits. Our protocol hears of it in a later turn, as from a socket."""
         if self.connected:
-            self._outgoing.clear()
+            self._forget_outgoing()
             self._write_closed = self.disconnecting = True
             self._clock.call_later(0, self.cut, ConnectionAborted())
 
@@ -139,34 +168,71 @@ class MemoryTransport:
         if not self.connected:
             return
         self._close(reason)
-        self._clock.call_later(self._latency_ms, self.other._close, ConnectionLost())
+        self._tell_other()
+
+    def vanish(self) -> None:
+        """Our process is gone: our protocol hears nothing any more, the other side of a lost connection."""
+        if not self.connected:
+            return
+        self.connected = False
+        self._forget_outgoing()
+        self._ended()
+        self._tell_other()
 
     def wake(self) -> None:
-        """The link works again: deliver what waits."""
+        """The link works again: deliver what waits, or tell that the connection is gone."""
+        if not self.connected:
+            self._tell_other()
         self._schedule()
 
+    @property
+    def over(self) -> bool:
+        """Whether both sides know that the connection has ended."""
+        return not self.connected and not self.other.connected
+
     # Inside.
+
+    def _tell_other(self) -> None:
+        # While the link is silent the other side hears nothing of it.
+        if self._path.up and self.other.connected:
+            self._clock.call_later(self._path.conditions.latency_ms, self.other._close, ConnectionLost())
 
     def _schedule(self) -> None:
         if not self._delivery_due and self.connected:
             self._delivery_due = True
-            self._clock.call_later(self._latency_ms, self._deliver)
+            if self._segments:
+                delay_ms = self._segments[0][0] - self._clock.monotonic_ms()
+            else:
+                delay_ms = self._path.conditions.latency_ms
+            self._clock.call_later(max(0.0, delay_ms), self._deliver)
 
     def _deliver(self) -> None:
         self._delivery_due = False
         other = self.other
-        if not self.connected or not self._link_up() or (self.other.connected and not self.other._started):
+        if not self.connected or not self._path.up or (other.connected and not other._started):
             return
-        if self._outgoing and other.connected and not other._reading_paused:
-            chunk = bytes(self._outgoing[:CHUNK_BYTES])
-            del self._outgoing[:CHUNK_BYTES]
+        if self._segments and other.connected and not other._reading_paused:
+            if self._segments[0][0] > self._clock.monotonic_ms():
+                self._schedule()
+                return
+            chunk = self._next_chunk()
+            self._carried(chunk)
             other.protocol.dataReceived(chunk)
             self._refill()
         self._continue_or_end()
 
+    def _next_chunk(self) -> bytes:
+        segment = self._segments[0][1]
+        chunk = bytes(segment[:CHUNK_BYTES])
+        del segment[:CHUNK_BYTES]
+        if not segment:
+            self._segments.popleft()
+        self._outgoing -= len(chunk)
+        return chunk
+
     def _continue_or_end(self) -> None:
         other = self.other
-        if self._outgoing and other.connected:
+        if self._segments and other.connected:
             if not other._reading_paused:
                 self._schedule()
         elif not self.connected or self._producer is not None:
@@ -179,7 +245,7 @@ class MemoryTransport:
             other._half_closed()
 
     def _refill(self) -> None:
-        if self._producer is None or self._outgoing:
+        if self._producer is None or self._segments:
             return
         if not self._streaming:
             self._producer.resumeProducing()
@@ -193,12 +259,19 @@ class MemoryTransport:
         else:
             self.loseConnection()
 
+    def _forget_outgoing(self) -> None:
+        self._segments.clear()
+        self._outgoing = 0
+
     def _close(self, reason: Exception) -> None:
         if not self.connected:
             return
         self.connected = False
         self.disconnecting = True
-        self._outgoing.clear()
+        self._forget_outgoing()
+        self._ended()
+        if self.twin is not None:
+            self.twin.loseConnection()
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.stopProducing()

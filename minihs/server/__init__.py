@@ -5,7 +5,8 @@ Read `wiring` from top to bottom; `routes` says what each listener serves, `list
 
 from minihs.server.listeners import Addresses, Server
 from minihs.server.platform import CannotStart, Platform
+from minihs.server.policies import Policies
 from minihs.server.routes import admin_routes
 from minihs.server.wiring import Parts, wire
 
-__all__ = ["Addresses", "CannotStart", "Parts", "Platform", "Server", "admin_routes", "wire"]
+__all__ = ["Addresses", "CannotStart", "Parts", "Platform", "Policies", "Server", "admin_routes", "wire"]

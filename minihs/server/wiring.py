@@ -51,6 +51,7 @@ from minihs.platform.clock import Clock
 from minihs.platform.entropy import Entropy
 from minihs.server.federation import Federation, wire_federation
 from minihs.server.platform import CannotStart, Platform
+from minihs.server.policies import Policies
 from minihs.server.send_time import as_outcome, standing_at_send_time
 from minihs.store.access_tokens import AccessTokenStore
 from minihs.store.account_data import AccountDataStore
@@ -114,12 +115,15 @@ async def wire(
     *,
     on_fatal: Callable[[str], None],
     password_cost: PasswordCost | None = None,
+    policies: Policies | None = None,
 ) -> Parts:
     """Make every part of a homeserver; nothing is started.
 
     `on_fatal` is called with a sentence when the database can no longer be written: the process must end
-    without showing anything that was not acknowledged. `password_cost` is for worlds about something else.
+    without showing anything that was not acknowledged. `password_cost` is for worlds about something else,
+    `policies` are for experiments.
     """
+    policies = policies or Policies()
     clock, entropy, reader = platform.clock, platform.entropy, database.reader
     reader.on_damage(on_fatal)
     server_name = keys.server_name
@@ -164,6 +168,7 @@ async def wire(
         clock=clock,
         entropy=entropy,
         wake_federation=federation.sender.wake,
+        judge=policies.judge,
     )
     rooms = room_service.rooms
 
@@ -211,6 +216,7 @@ async def wire(
         receipts_edu=sync.receipts.inbound_edu,
         has_account=has_account,
         membership_changed=membership_changed,
+        judge=policies.judge,
     )
 
     # What users do with rooms.
@@ -269,19 +275,25 @@ async def wire(
         retention_count=config.futures.retention_count,
     )
     transactions = Transactions(TransactionStore(reader), writer, clock)
+
+    def charge_due(user_id: UserID) -> None:
+        limiter.charge("futures_due", user_id)
+
     futures = await open_future_service(
         reader=reader,
-        writer=writer,
+        writer=policies.futures_writer(writer),
         clock=clock,
         entropy=entropy,
         server_name=server_name,
         rooms=rooms,
-        sender=sending,
+        sender=policies.future_sender(sending, rooms, writer),
         standing_of=standing_at_send_time(user_store),
         describe=as_outcome,
-        charge=lambda user_id: limiter.charge("futures_due", user_id),
+        charge=policies.charge_due(charge_due),
         limits=limits,
         outcomes=outcomes,
+        cancels=policies.cancels,
+        admission=None if policies.admission is None else policies.admission(rooms),
         announce=lambda user_id: sync.notifier.wake((user_id,)),
     )
     try:
@@ -295,6 +307,7 @@ async def wire(
             limits=limits,
             unauthenticated_management=config.futures.unauthenticated_management,
             unstable_conflict=config.futures.unstable_conflict,
+            more=policies.dialects(futures.futures),
         )
     except ValueError as error:
         raise CannotStart(f"futures.dialects: {error}.") from error

@@ -29,6 +29,7 @@ from minihs.homeserver.rooms.opening import RoomService
 from minihs.platform.clock import Clock
 from minihs.platform.lanes import Lanes
 from minihs.platform.workers import Workers
+from minihs.rooms.judge import THE_RULES, Judge
 from minihs.store.distant_rooms import DistantRoomStore
 from minihs.store.history import HistoryStore
 from minihs.store.inbound import InboundStore
@@ -64,6 +65,7 @@ def make_inbound_federation(
     receipts_edu: TakeEDU,
     has_account: Callable[[UserID], Awaitable[bool]],
     membership_changed: Callable[[UserID], None],
+    judge: Judge = THE_RULES,
 ) -> InboundFederation:
     """Inbound federation over the room service; nothing is started.
 
@@ -77,7 +79,9 @@ def make_inbound_federation(
     receiver = InboundRooms(rooms)
     outliers = Outliers(remote=remote, admission=admission, receiver=receiver, workers=workers)
     gaps = Gaps(clock=clock, remote=remote, admission=admission, outliers=outliers, receiver=receiver)
-    inbound = InboundEvents(receiver=receiver, outliers=outliers, gaps=gaps, lanes=Lanes(WAITING_IN_ROOM))
+    inbound = InboundEvents(
+        receiver=receiver, outliers=outliers, gaps=gaps, lanes=Lanes(WAITING_IN_ROOM), judge=judge
+    )
     serving = RoomServing(rooms=rooms, acls=acls)
     distant_rooms = DistantRooms(
         writer=writer,

@@ -13,7 +13,7 @@ from minihs.homeserver.futures.finding import FutureFinder
 from minihs.homeserver.futures.groups import FutureGroups
 from minihs.homeserver.futures.retention import FutureRetention
 from minihs.homeserver.futures.scheduler import Scheduler
-from minihs.homeserver.futures.scheduling import FutureScheduling
+from minihs.homeserver.futures.scheduling import Admission, FutureScheduling
 from minihs.homeserver.futures.sending import DescribeError, EventSender, FutureSending, StandingOf
 from minihs.homeserver.futures.service import Futures
 from minihs.homeserver.futures.steady_clock import SteadyClock
@@ -53,6 +53,7 @@ async def open_future_service(
     outcomes: Stream,
     announce: Callable[[UserID], None],
     cancels: CancelPolicy = by_cancel_rule,
+    admission: Admission | None = None,
 ) -> FutureService:
     """The futures service over a database; it observes `rooms` from now on. Time stands still for it until
     `scheduler.start()`.
@@ -102,6 +103,7 @@ async def open_future_service(
         tokens=tokens,
         rooms=rooms,
         limits=limits,
+        admission=admission,
     )
     futures = Futures(
         store=store,

@@ -50,6 +50,9 @@ Recorder = Callable[[Batch, "Scheduled"], None]
 OrdersFor = Callable[[EventID], Sequence[FutureOrder]]
 """The futures to schedule beside an event, which may refer to it; the same number for every event ID."""
 
+Admission = Callable[[FutureOrder], Awaitable[None]]
+"""Raises what stands against scheduling an event now."""
+
 
 class Scheduled(msgspec.Struct, frozen=True):
     """What was scheduled, the name of its group if it has one, and the event that was sent with it."""
@@ -76,6 +79,7 @@ class FutureScheduling:
         tokens: FutureTokens,
         rooms: Rooms,
         limits: FutureLimits,
+        admission: Admission | None = None,
     ) -> None:
         self._server_name = server_name
         self._store = store
@@ -88,6 +92,7 @@ class FutureScheduling:
         self._tokens = tokens
         self._rooms = rooms
         self._limits = limits
+        self._admission = admission
         self._last_id = FutureID(0)
         self._arriving: dict[UserID, int] = {}
 
@@ -191,6 +196,8 @@ class FutureScheduling:
             state = None
         if state is None or ("m.room.member", order.owner) not in state:
             raise SchedulingForbidden("You have never been in this room, or this server does not know it.")
+        if self._admission is not None:
+            await self._admission(order)
 
     async def _check_count(self, owner: UserID) -> None:
         max_scheduled = self._limits.max_scheduled

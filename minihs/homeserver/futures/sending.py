@@ -239,4 +239,5 @@ def _draft(future: Future, payload: Payload) -> EventDraft:
         origin_server_ts=payload.origin_server_ts,
         sticky_duration_ms=payload.sticky_duration_ms,
         delay_id=future.delay_id if future.reveals_id else None,
+        was_future=True,
     )

@@ -22,6 +22,7 @@ class EventDraft(msgspec.Struct, frozen=True, kw_only=True):
 
     `device_id` and `txn_id` name the request it came with, `delay_id` the future it was: its sender sees them
     in `unsigned`. `origin_server_ts` is the time of building when left out. `sticky_duration_ms`: MSC4354.
+    `was_future` is for a judge to whom that makes a difference.
     """
 
     room_id: RoomID
@@ -35,6 +36,7 @@ class EventDraft(msgspec.Struct, frozen=True, kw_only=True):
     txn_id: str | None = None
     delay_id: str | None = None
     sticky_duration_ms: int | None = None
+    was_future: bool = False
 
 
 def needed_keys(draft: EventDraft, version: RoomVersion) -> tuple[StateKey, ...]:

@@ -16,6 +16,7 @@ from minihs.homeserver.rooms.service import Rooms
 from minihs.homeserver.rooms.states import RoomStates
 from minihs.platform.clock import Clock
 from minihs.platform.entropy import Entropy
+from minihs.rooms.judge import THE_RULES, Judge
 from minihs.store.events import EventStore
 from minihs.store.reader import Reader
 from minihs.store.rooms import RoomStore
@@ -43,6 +44,7 @@ async def open_room_service(
     clock: Clock,
     entropy: Entropy,
     wake_federation: Callable[[Sequence[ServerName]], None],
+    judge: Judge = THE_RULES,
 ) -> RoomService:
     """The room service over a database, with its counters set after what is stored."""
     events = EventStore(reader)
@@ -86,5 +88,6 @@ async def open_room_service(
         redactions=redactions,
         commits=commits,
         placement=placement,
+        judge=judge,
     )
     return RoomService(rooms=service, memories=memories, events=events, stream=stream)

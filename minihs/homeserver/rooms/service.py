@@ -35,6 +35,7 @@ from minihs.homeserver.rooms.states import IncompleteHistory, RoomStates
 from minihs.platform.clock import Clock
 from minihs.platform.entropy import Entropy
 from minihs.rooms.auth import Refused, authorise
+from minihs.rooms.judge import Judge
 from minihs.rooms.power import CREATE, POWER_LEVELS, PowerLevels
 from minihs.rooms.state_map import StateMap
 from minihs.store.events import EventRow, Standing
@@ -69,6 +70,7 @@ class Rooms:
         redactions: RoomRedactions,
         commits: RoomCommits,
         placement: RoomPlacement,
+        judge: Judge,
     ) -> None:
         self._signer = signer
         self._clock = clock
@@ -78,6 +80,7 @@ class Rooms:
         self._redactions = redactions
         self._commits = commits
         self._placement = placement
+        self._judge = judge
 
     def observe(self, observer: RoomObserver) -> None:
         """Tell `observer` of every accepted event: while its batch is open, and when it is durable."""
@@ -233,7 +236,7 @@ class Rooms:
                 break
             # Since version 12 the same creator, content and time make the same room.
             origin_server_ts += 1
-        verdict = authorise(create, {}, version)
+        verdict = self._judge.own(create, {}, was_future=False)
         if isinstance(verdict, Refused):
             raise Forbidden(verdict.reason, verdict.rule)
         room = self._new_room(version, create)
@@ -369,7 +372,7 @@ class Rooms:
 
     def _authorised(self, room: RoomMemory, draft: EventDraft) -> Event:
         event, state = self._built(room, draft)
-        verdict = authorise(event, state, room.version)
+        verdict = self._judge.own(event, state, was_future=draft.was_future)
         if isinstance(verdict, Refused):
             raise Forbidden(f"{verdict.reason} (auth rule {verdict.rule})", verdict.rule)
         return event

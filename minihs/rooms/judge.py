@@ -1,0 +1,40 @@
+"""Where a server asks the auth rules about an event: one object for its own events and for those of others.
+
+An experiment may hand in another judge, which writes down each question with its answer, or answers as some
+other rule would. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from minihs.events.event import Event, StateKey
+from minihs.rooms.auth import Allowed, Refused, authorise
+from minihs.rooms.receipt import Accept, CitedEvents, Reject, SoftFail, check_rights
+
+
+class Judge:
+    """The rules as the specification has them."""
+
+    def own(
+        self,
+        event: Event,
+        state: Mapping[StateKey, Event],
+        *,
+        was_future: bool,  # noqa: ARG002 - the rules do not know futures
+    ) -> Allowed | Refused:
+        """May this event of our own be made on this state? `was_future` says that it was scheduled before."""
+        return authorise(event, state, event.version)
+
+    def received(
+        self,
+        event: Event,
+        cited: CitedEvents,
+        state_before: Mapping[StateKey, Event],
+        current_state: Mapping[StateKey, Event] | None,
+    ) -> Reject | SoftFail | Accept:
+        """What becomes of an event that another server sent; see `receipt.check_rights`."""
+        return check_rights(event, cited, state_before, current_state)
+
+
+THE_RULES = Judge()
