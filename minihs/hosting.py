@@ -95,8 +95,11 @@ class HostedServer:
             self._parts = await wire(config, platform, self._database, keys, on_fatal=end_at_once)
         return self._parts
 
-    def answer_administrators(self) -> None:
-        """Listen on the socket in the data directory. OSError or CannotListenError."""
+    def answer_administrators(self, socket_path: Path | None = None) -> None:
+        """Listen on a socket in the data directory, that of a running server unless another is named.
+
+        Raises one of CANNOT_LISTEN.
+        """
         if self._parts is None:
             raise RuntimeError("a server answers once it is open")
         self._admin_site = ApiFactory(
@@ -105,7 +108,9 @@ class HostedServer:
             limiter=self._parts.limiter,
             local=True,
         )
-        self._admin_port = LocalPort(self._reactor, self._admin_site, self._directory.admin_socket)
+        self._admin_port = LocalPort(
+            self._reactor, self._admin_site, socket_path or self._directory.admin_socket
+        )
 
     async def answer_no_more(self) -> None:
         """Finish the commands that are under way and take no more."""

@@ -1,7 +1,8 @@
 """How commands reach a server as its administrator: over the socket in its data directory.
 
 A running server answers there. When none runs, this process takes the lock and wires the server itself,
-without listeners, for as long as the command takes; it answers on the same socket, so that there is one way.
+without listeners, for as long as the command takes, and asks it over a socket too, so that there is one way.
+Another command meanwhile waits for the lock.
 """
 
 from __future__ import annotations
@@ -75,15 +76,14 @@ def administration(config: Config) -> Iterator[AdminClient]:
     from minihs.store.data_directory import DataDirectory, DataDirectoryInUse
 
     directory = DataDirectory(Path(config.server.data_dir))
-    client = AdminClient(directory.admin_socket)
     gives_up = time.monotonic() + PATIENCE_S
     while True:
         if _answers(directory.admin_socket):
-            yield client
+            yield AdminClient(directory.admin_socket)
             return
         try:
-            with _server_without_listeners(config):
-                yield client
+            with _server_without_listeners(config, directory.command_socket):
+                yield AdminClient(directory.command_socket)
             return
         except DataDirectoryInUse as error:
             if time.monotonic() > gives_up:
@@ -104,7 +104,7 @@ def _answers(socket_path: Path) -> bool:
 
 
 @contextmanager
-def _server_without_listeners(config: Config) -> Iterator[None]:
+def _server_without_listeners(config: Config, socket_path: Path) -> Iterator[None]:
     """The server in this process, its reactor in a thread of its own. Raises DataDirectoryInUse."""
     from twisted.internet import reactor
 
@@ -120,7 +120,7 @@ def _server_without_listeners(config: Config) -> Iterator[None]:
     try:
         hosted.own()
         start_logging("warn", {}, None)
-        turning = _TurningReactor(reactor, hosted)
+        turning = _TurningReactor(reactor, hosted, socket_path)
         turning.start()
     except DataDirectoryInUse:
         raise
@@ -135,8 +135,9 @@ def _server_without_listeners(config: Config) -> Iterator[None]:
 class _TurningReactor:
     """The reactor in its thread, and the hosted server on it."""
 
-    def __init__(self, reactor: Any, hosted: HostedServer) -> None:
+    def __init__(self, reactor: Any, hosted: HostedServer, socket_path: Path) -> None:
         self._reactor = reactor
+        self._socket_path = socket_path
         self._hosted = hosted
         self._ready = threading.Event()
         self._error: BaseException | None = None
@@ -167,7 +168,7 @@ class _TurningReactor:
     async def _open(self) -> None:
         try:
             await self._hosted.open()
-            self._hosted.answer_administrators()
+            self._hosted.answer_administrators(self._socket_path)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the command's thread reports it
             self._error = error
             self._reactor.stop()

@@ -65,7 +65,9 @@ class Server:
         """Listen, send what is due, and carry on with what was left when the process ended."""
         config = self.parts.config
         await self.parts.inbound.transactions.start()
-        federation = await self._listen(self.federation_site, config.server.federation_listen, tls=True)
+        federation = await self._listen(
+            "server.federation_listen", self.federation_site, config.server.federation_listen, tls=True
+        )
         await self.parts.federation.sender.start()
         await self.parts.futures.scheduler.start()
         metrics = None
@@ -73,9 +75,11 @@ class Server:
             site = ApiFactory(
                 Router(self._metrics.routes()), clock=self.parts.clock, limiter=self.parts.limiter
             )
-            metrics = await self._listen(site, config.metrics.listen, tls=False)
+            metrics = await self._listen("metrics.listen", site, config.metrics.listen, tls=False)
         # Last, because a client takes an answer here for "ready".
-        client = await self._listen(self.client_site, config.server.client_listen, tls=False)
+        client = await self._listen(
+            "server.client_listen", self.client_site, config.server.client_listen, tls=False
+        )
         return Addresses(
             client=f"http://{client}",
             federation=f"https://{federation}",
@@ -94,12 +98,13 @@ class Server:
         await self.parts.federation.client.close()
         await self.parts.writer.stop()
 
-    async def _listen(self, site: ApiFactory, address: str, *, tls: bool) -> str:
+    async def _listen(self, setting: str, site: ApiFactory, address: str, *, tls: bool) -> str:
         host, port = parse_listen(address)
         try:
             listening: Any = await self._network.listen(site, host, port, tls=tls)
         except CannotListenError as error:
-            raise CannotStart(f"{address} cannot be listened on: {error.socketError}.") from error
+            reason = getattr(error.socketError, "strerror", None) or error.socketError
+            raise CannotStart(f"{setting}: {address} cannot be listened on: {reason}.") from error
         self._ports.append(listening)
         actual = listening.getHost()
         return f"[{actual.host}]:{actual.port}" if ":" in actual.host else f"{actual.host}:{actual.port}"

@@ -125,7 +125,6 @@ async def wire(
     """
     policies = policies or Policies()
     clock, entropy, reader = platform.clock, platform.entropy, database.reader
-    reader.on_damage(on_fatal)
     server_name = keys.server_name
     writer = Writer(database.writing, clock=clock, workers=platform.commit_worker, on_fatal=on_fatal)
     limiter = RateLimiter(clock, _limits(config), enabled=config.rate_limits.enabled)
@@ -314,6 +313,7 @@ async def wire(
     users.before_deactivation(membership.leave_all)
     users.after_deactivation(futures.futures.cancel_all)
 
+    reader.on_damage(on_fatal)  # from now on; at start, damage is whoever opened the database's to report
     return Parts(
         config=config,
         clock=clock,

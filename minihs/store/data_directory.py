@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
-from typing import TextIO
 
 
 class DataDirectoryUnusable(Exception):
@@ -21,7 +20,7 @@ class DataDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock: TextIO | None = None
+        self._lock: int | None = None
 
     @property
     def database(self) -> Path:
@@ -30,58 +29,52 @@ class DataDirectory:
 
     @property
     def admin_socket(self) -> Path:
-        """Where the process that owns the directory answers administrators' commands."""
+        """Where a running server answers administrators' commands."""
         return self.path / "admin.sock"
+
+    @property
+    def command_socket(self) -> Path:
+        """Where a command that found no server running answers itself, and nobody else."""
+        return self.path / "command.sock"
 
     def create(self) -> None:
         """Make the directory, readable by its owner alone, if it is not there."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise DataDirectoryUnusable(
-                f"The data directory {self.path} cannot be made: {error.strerror}."
-            ) from error
+            raise self._unusable("made", error) from error
 
     def lock(self) -> None:
         """Own the directory until `unlock` or the end of the process, whatever way it ends.
 
         Raises DataDirectoryInUse when another process owns it, DataDirectoryUnusable for other reasons.
         """
-        path = self.path / "lock"
         try:
-            lock = path.open("a+", encoding="ascii")
+            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise DataDirectoryUnusable(
-                f"The data directory {self.path} cannot be written: {error.strerror}."
-            ) from error
+            raise self._unusable("written", error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            owner = f"{os.getpid()}\n".encode("ascii")
+            os.pwrite(lock, owner, 0)
+            os.ftruncate(lock, len(owner))
         except BlockingIOError as error:
-            lock.seek(0)
-            owner = lock.read().strip()
-            lock.close()
+            held_by = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+            os.close(lock)
             raise DataDirectoryInUse(
-                f"The data directory {self.path} is in use by another process"
-                f"{f' ({owner})' if owner else ''}. Stop that server, or name another --data-dir."
+                f"The data directory {self.path} is in use by another process ({held_by}). "
+                "Stop that server, or name another --data-dir."
             ) from error
         except OSError as error:
-            lock.close()
-            raise DataDirectoryUnusable(
-                f"The data directory {self.path} cannot be locked: {error.strerror}."
-            ) from error
-        try:
-            lock.seek(0)
-            lock.truncate()
-            lock.write(f"{os.getpid()}\n")
-            lock.flush()
-        except OSError as error:
-            raise DataDirectoryUnusable(
-                f"The data directory {self.path} cannot be written: {error.strerror}."
-            ) from error
+            os.close(lock)
+            raise self._unusable("locked", error) from error
         self._lock = lock
 
     def unlock(self) -> None:
         """Give the directory up."""
         if self._lock is not None:
-            self._lock.close()
+            os.close(self._lock)
             self._lock = None
+
+    def _unusable(self, what: str, error: OSError) -> DataDirectoryUnusable:
+        return DataDirectoryUnusable(f"The data directory {self.path} cannot be {what}: {error.strerror}.")

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
-from minihs.store.database import APPLICATION_ID, DatabaseUnusable, explained, latest_version, open_database
+from minihs.store.database import (
+    APPLICATION_ID,
+    DatabaseUnusable,
+    explained,
+    latest_version,
+    migrate,
+    open_database,
+    read_only,
+    stored_server_name,
+)
+from minihs.store.reader import Reader
 
 
 @pytest.fixture
@@ -102,7 +114,131 @@ def test_damage_that_shows_only_when_it_is_read_is_explained_in_the_same_way(pat
 
 def test_a_database_belongs_to_one_server_name(path: Path) -> None:
     with closing(open_database(path)) as database:
+        assert database.server_name() is None
         database.claim("here.example")
         database.claim("here.example")
         with pytest.raises(DatabaseUnusable, match=r"belongs to the server here\.example"):
             database.claim("elsewhere.example")
+    assert stored_server_name(path) == "here.example"
+
+
+def schema(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
+    return connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY type, name").fetchall()
+
+
+def test_a_new_database_is_up_to_date_durable_and_ours(tmp_path: Path) -> None:
+    database = open_database(tmp_path / "minihs.db")
+    pragmas = {
+        name: database.writing.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("journal_mode", "synchronous", "user_version", "application_id")
+    }
+    assert pragmas == {
+        "journal_mode": "wal",
+        "synchronous": 2,  # FULL
+        "user_version": latest_version(),
+        "application_id": APPLICATION_ID,
+    }
+    database.close()
+
+
+def test_the_numbers_of_migrations_are_unique_and_without_gaps() -> None:
+    folder = resources.files("minihs.store") / "migrations"
+    numbers = sorted(
+        int(match[1]) for script in folder.iterdir() if (match := re.match(r"(\d{4})_\w+\.sql", script.name))
+    )
+    assert numbers == list(range(1, latest_version() + 1))
+
+
+@pytest.mark.parametrize("version", range(1, latest_version()))
+def test_a_database_of_each_earlier_version_becomes_what_a_new_one_is(version: int, tmp_path: Path) -> None:
+    path = tmp_path / "minihs.db"
+    old = sqlite3.connect(path, isolation_level=None)
+    old.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    migrate(old, upto=version)
+    assert old.execute("PRAGMA user_version").fetchone() == (version,)
+    old.close()
+    migrated, new = open_database(path), open_database(tmp_path / "new.db")
+    assert schema(migrated.writing) == schema(new.writing)
+    migrated.close()
+    new.close()
+
+
+def test_a_migration_that_fails_leaves_no_trace(tmp_path: Path) -> None:
+    """`rooms` is there already, so the first migration cannot make it."""
+    path = tmp_path / "minihs.db"
+    odd = sqlite3.connect(path)
+    odd.execute("CREATE TABLE rooms (odd)")
+    odd.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    odd.commit()
+    before = schema(odd)
+    odd.close()
+    with pytest.raises(DatabaseUnusable, match=r"table rooms already exists. Nothing was changed"):
+        open_database(path)
+    with sqlite3.connect(path) as after:
+        assert schema(after) == before
+    after.close()
+
+
+def test_a_database_that_another_program_holds_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "minihs.db"
+    open_database(path).close()
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **kw: connect(*args, **{**kw, "timeout": 0}))
+    other = connect(path, isolation_level=None)
+    other.execute("PRAGMA locking_mode=EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(DatabaseUnusable, match=r"database is locked.*Another program holds it open"):
+        open_database(path)
+    other.close()
+    open_database(path).close()
+
+
+def test_nobodys_name_is_known_of_what_is_no_server(tmp_path: Path) -> None:
+    path = tmp_path / "minihs.db"
+    assert stored_server_name(path) is None
+    path.write_bytes(b"no database at all" * 100)
+    assert stored_server_name(path) is None
+    path.unlink()
+    open_database(path).close()
+    assert stored_server_name(path) is None
+
+
+def test_looking_into_a_database_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "minihs.db"
+    open_database(path).close()
+    with read_only(path) as reader, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader.now(reader.maybe("INSERT INTO identity VALUES (1, 'x')"))
+
+
+def test_damage_that_is_met_while_reading_is_told_once_to_whoever_ends_the_process(tmp_path: Path) -> None:
+    """The header and the schema are whole, a table's pages are not."""
+    path = tmp_path / "numbers.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE numbers (number INTEGER PRIMARY KEY, padding BLOB)")
+        connection.executemany(
+            "INSERT INTO numbers VALUES (?, zeroblob(1000))", [(number,) for number in range(100)]
+        )
+    connection.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:8192] + b"\xa5" * (len(whole) - 8192))
+    told: list[str] = []
+    with read_only(path) as reader:
+        reader.on_damage(told.append)
+        with pytest.raises(sqlite3.DatabaseError):
+            reader.now(reader.all("SELECT * FROM numbers ORDER BY number"))
+        assert told == ["The database cannot be read: database disk image is malformed."]
+        with pytest.raises(sqlite3.OperationalError, match="no such table"):
+            reader.now(reader.maybe("SELECT * FROM nowhere"))
+    assert len(told) == 1  # a wrong statement is a bug, not damage
+
+
+def test_a_reader_needs_nobody_to_tell(tmp_path: Path) -> None:
+    path = tmp_path / "broken.db"
+    path.write_bytes(b"no database at all" * 100)
+    connection = sqlite3.connect(path)
+    reader = Reader(connection)
+    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+        reader.now(reader.one("SELECT 1 FROM sqlite_master"))
+    reader.close()
