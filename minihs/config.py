@@ -109,9 +109,10 @@ class FederationSection(Section, frozen=True):
 
 
 class RateLimitsSection(Section, frozen=True):
-    """How many requests of a kind are put up with; see the table in `docs/settings.md`."""
+    """How many requests of a kind are put up with; the table at the end of `docs/settings.md` has the numbers."""
 
     enabled: bool = True
+    """Whether there are limits at all."""
     buckets: Mapping[str, tuple[float, PositiveInt]] = {}
     """Other numbers for single rows of the table: name = [per second, burst]."""
 
@@ -152,6 +153,7 @@ class LoggingSection(Section, frozen=True):
     file: str | None = None
     """Where to; the terminal when unset. A file gets JSON lines."""
     level: LogLevel = "info"
+    """What is logged: this, and what is worse."""
     levels: Mapping[str, LogLevel] = {}
     """Levels of single parts, by module name, such as `minihs.federation`."""
 

@@ -50,8 +50,8 @@ def run_server(config: Config, reactor: Any) -> int:
 
 
 def _network(config: Config, reactor: Any) -> ReactorNetwork:
-    server = config.server
-    if server.tls_certificate is None or server.tls_private_key is None:
+    certificate, private_key = config.server.tls_certificate, config.server.tls_private_key
+    if certificate is None or private_key is None:
         raise CannotStart(
             "The federation listener needs a certificate: give --tls-certificate and --tls-private-key "
             "(`minihs keys dev-certificate` makes a throwaway one)."
@@ -62,7 +62,7 @@ def _network(config: Config, reactor: Any) -> ReactorNetwork:
     return ReactorNetwork(
         reactor,
         client_tls=client_tls,
-        server_tls=ServerTls(Path(server.tls_certificate), Path(server.tls_private_key)),
+        server_tls=ServerTls(Path(certificate), Path(private_key)),
     )
 
 

@@ -23,34 +23,33 @@ class Limit(msgspec.Struct, frozen=True):
 
     per_second: float
     burst: int
+    charged_to: str = ""
+    """Whose bucket it is, and for what: for `docs/settings.md`."""
 
 
 DEFAULT_LIMITS: Mapping[str, Limit] = MappingProxyType(
     {
-        # name                       per second, burst      charged to
-        "login": Limit(1.0, 20),  # address: attempts to log in
-        "login_failures": Limit(0.1, 10),  # account: wrong passwords, wherever they come from
-        "registration": Limit(0.2, 10),  # address
-        "account": Limit(0.5, 20),  # user: password, deactivation, deleting devices
-        "profile": Limit(1.0, 20),  # user: each change goes into all their rooms
-        "account_data": Limit(5.0, 100),  # user: account data, tags, push rules, filters
-        "create_room": Limit(0.5, 20),  # user
-        "join": Limit(1.0, 30),  # user: join and knock
-        "membership": Limit(5.0, 100),  # user: invite, leave, kick, ban, unban, forget
-        "send": Limit(20.0, 200),  # user: events into rooms, state and redactions
-        "ephemeral": Limit(10.0, 100),  # user: typing, receipts, read markers
-        "directory": Limit(5.0, 50),  # user: aliases, public rooms
-        "remote": Limit(2.0, 50),  # user: what makes us ask another server
-        "read": Limit(50.0, 500),  # user: anything that only reads, when its route asks for a limit
-        "futures_schedule": Limit(
-            10.0, 120
-        ),  # user: the default of `futures.max_scheduled` fits in one burst
-        "futures_manage": Limit(20.0, 200),  # user: restart, cancel, send with an access token
-        "futures_action": Limit(2.0, 20),  # future: the same by its ID or token alone
-        "futures_due": Limit(20.0, 200),  # user: due sends; the burst is at least `futures.max_scheduled`
-        "futures_address": Limit(50.0, 500),  # address: many participants of a call share one
-        "federation": Limit(100.0, 1000),  # server: signed requests
-        "federation_open": Limit(20.0, 200),  # address: unsigned requests for keys and the version
+        "login": Limit(1.0, 20, "address: attempts to log in"),
+        "login_failures": Limit(0.1, 10, "account: wrong passwords, wherever they come from"),
+        "registration": Limit(0.2, 10, "address: new accounts, names asked for"),
+        "account": Limit(0.5, 20, "user: password, deactivation, deleting devices"),
+        "profile": Limit(1.0, 20, "user: each change goes into all their rooms"),
+        "account_data": Limit(5.0, 100, "user: account data, tags, push rules, filters"),
+        "create_room": Limit(0.5, 20, "user: new rooms and upgrades"),
+        "join": Limit(1.0, 30, "user: join and knock"),
+        "membership": Limit(5.0, 100, "user: invite, leave, kick, ban, unban, forget"),
+        "send": Limit(20.0, 200, "user: events into rooms, state and redactions"),
+        "ephemeral": Limit(10.0, 100, "user: typing, receipts, read markers"),
+        "directory": Limit(5.0, 50, "user: aliases, public rooms"),
+        "remote": Limit(2.0, 50, "user: what makes us ask another server"),
+        "read": Limit(50.0, 500, "user: anything that only reads, when its route asks for a limit"),
+        "futures_schedule": Limit(10.0, 120, "user: `futures.max_scheduled` fits in a burst"),
+        "futures_manage": Limit(20.0, 200, "user: restart, cancel, send with an access token"),
+        "futures_action": Limit(2.0, 20, "future: the same by its ID or token alone"),
+        "futures_due": Limit(20.0, 200, "user: due sends; the burst is at least `futures.max_scheduled`"),
+        "futures_address": Limit(50.0, 500, "address: many participants of a call share one"),
+        "federation": Limit(100.0, 1000, "server: signed requests"),
+        "federation_open": Limit(20.0, 200, "address: unsigned requests for keys and the version"),
     }
 )
 """Every bucket. `[rate_limits]` in the settings replaces single rows; `rate_limits.enabled = false` all."""
@@ -64,7 +63,7 @@ def limits_with(overrides: Mapping[str, tuple[float, int]]) -> dict[str, Limit]:
             raise ValueError(f"there is no rate limit called {name}; there are: {', '.join(sorted(limits))}")
         if not per_second > 0 or burst < 1:
             raise ValueError(f"the rate limit {name} takes [per second > 0, burst >= 1]")
-        limits[name] = Limit(per_second, burst)
+        limits[name] = Limit(per_second, burst, limits[name].charged_to)
     return limits
 
 
