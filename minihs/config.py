@@ -109,7 +109,7 @@ class FederationSection(Section, frozen=True):
 
 
 class RateLimitsSection(Section, frozen=True):
-    """How many requests of a kind are put up with; the table at the end of `docs/settings.md` has the numbers."""
+    """How many requests of a kind are put up with; `docs/settings.md` ends with the table of numbers."""
 
     enabled: bool = True
     """Whether there are limits at all."""

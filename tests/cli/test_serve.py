@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from minihs.demo.processes import ServerProcess
+from minihs.store.database import open_database
 from tests.support.commands import Ended, minihs
 from tests.support.processes import Stage, until
 
@@ -101,10 +102,6 @@ class Refusal:
             "--tls-private-key": self.server.private_key,
         }
 
-    @property
-    def database(self) -> Path:
-        return self.server.data_dir / "minihs.db"
-
     def start(self, **changed: object) -> Ended:
         options = {
             **self.options,
@@ -130,6 +127,16 @@ def test_without_a_certificate_it_says_how_to_get_one(refusal: Refusal) -> None:
     said = refusal.sentence(tls_certificate=None, tls_private_key=None)
     assert said.startswith("minihs: The federation listener needs a certificate")
     assert list(refusal.server.data_dir.iterdir()) == []
+
+
+def test_a_server_that_was_started_before_need_not_be_named(refusal: Refusal) -> None:
+    assert "server.name: say what stands behind the colon" in refusal.sentence(server_name=None)
+    database = open_database(refusal.server.data_dir / "minihs.db")
+    database.claim(refusal.server.server_name)
+    database.close()
+    assert "/nowhere.pem does not exist." in refusal.sentence(
+        server_name=None, tls_certificate="/nowhere.pem"
+    )
 
 
 def test_a_certificate_that_is_not_there_is_named(refusal: Refusal) -> None:

@@ -107,7 +107,7 @@ def test_limits_can_be_switched_off() -> None:
 
 def test_single_rows_of_the_table_can_be_replaced() -> None:
     limits = limits_with({"login": (5.0, 7)})
-    assert limits["login"] == Limit(5.0, 7)
+    assert limits["login"] == Limit(5.0, 7, DEFAULT_LIMITS["login"].charged_to)
     assert limits["send"] == DEFAULT_LIMITS["send"]
 
 
