@@ -74,6 +74,7 @@ class MemoryNetwork:
         self.srv_records: dict[str, list[SrvRecord]] = {}
         self.connections: list[tuple[str, str, MemoryTransport]] = []
         self.observer = observer
+        self.connecting = 0
         self._entropy = entropy or SeededEntropy("network")
         self._paths: dict[tuple[str, str], Path] = {}
 
@@ -91,9 +92,14 @@ class MemoryNetwork:
             path = self._paths[source, target] = Path(self._entropy, self.default)
         return path
 
+    def state(self, source: str, target: str) -> Link:
+        """The state of one direction."""
+        path = self._paths.get((source, target))
+        return Link.UP if path is None else path.state
+
     def link(self, one: str, other: str) -> Link:
         """The state of the link between two addresses: that of the direction that is worse off."""
-        states = (self.path(one, other).state, self.path(other, one).state)
+        states = (self.state(one, other), self.state(other, one))
         for state in (Link.REFUSING, Link.SILENT):
             if state in states:
                 return state
@@ -124,6 +130,12 @@ class MemoryNetwork:
                 transport.vanish()
             elif address == server:
                 transport.other.vanish()
+
+    def is_quiet(self) -> bool:
+        """Whether nobody is connecting and everything that was written has arrived."""
+        return not self.connecting and not any(
+            entry[2].undelivered or entry[2].other.undelivered for entry in self.connections
+        )
 
     def remember(self, client: str, server: str, transport: MemoryTransport) -> None:
         """Keep a connection in the list of those that a cut ends; forget those that have ended."""
@@ -215,10 +227,16 @@ class _MemoryEndpoint:
     def connect(self, factory: Any) -> Deferred[IProtocol]:
         connecting: Deferred[IProtocol] = Deferred()
         factory.doStart()
+        self._network.connecting += 1
+        connecting.addBoth(self._decided)
         travel_ms = self._there.travel_ms(0)
         if travel_ms is not None:  # else it is waited for in vain
             self._network.clock.call_later(travel_ms, self._arrive, factory, connecting)
         return connecting
+
+    def _decided(self, outcome: Any) -> Any:
+        self._network.connecting -= 1
+        return outcome
 
     @property
     def _there(self) -> Path:

@@ -186,6 +186,11 @@ class MemoryTransport:
         self._schedule()
 
     @property
+    def undelivered(self) -> int:
+        """Bytes that were written and have not arrived."""
+        return self._outgoing
+
+    @property
     def over(self) -> bool:
         """Whether both sides know that the connection has ended."""
         return not self.connected and not self.other.connected

@@ -95,6 +95,11 @@ class WireLog:
     def connected(self, client: str, server: str, port: int) -> _Reading:  # noqa: ARG002
         return _Reading(self, self._label(client), self._label(server))
 
+    @property
+    def count(self) -> int:
+        """How many requests there were so far."""
+        return self._number
+
     def traffic(self) -> dict[tuple[str, str], Traffic]:
         """The sums so far by (source, target), sorted; the same object is never changed again."""
         return {key: self._traffic[key] + Traffic() for key in sorted(self._traffic)}

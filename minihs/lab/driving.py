@@ -1,0 +1,87 @@
+"""Drives a world: from one thing that happens to the next, until a moment, a condition or a result.
+
+What never happens is told with what was pending, so that nobody has to guess why a story stands still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from minihs.lab.clocks import WorldClock
+
+T = TypeVar("T")
+
+TURNS_AT_ONE_MOMENT = 200_000
+"""So many calls without time passing are a loop."""
+
+
+class NeverHappened(AssertionError):
+    """What was waited for did not come; the message has what was pending."""
+
+
+def duration_ms(
+    *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0, ms: float = 0
+) -> float:
+    """A length of time in milliseconds."""
+    return (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000 + ms
+
+
+class Driver:
+    """Turns a clock on; `pending` describes what the world is waiting for."""
+
+    def __init__(self, clock: WorldClock, pending: Callable[[], str]) -> None:
+        self._clock = clock
+        self._pending = pending
+
+    def advance(self, ms: float) -> None:
+        """Let so much time pass."""
+        self._until(lambda: False, ms, None)
+
+    def until(self, condition: Callable[[], bool], within_ms: float, what: str) -> None:
+        """Until `condition()`, which is asked after each moment at which something happened."""
+        if not condition() and not self._until(condition, within_ms, what):
+            raise NeverHappened(f"{what} did not happen within {within_ms / 1000:g} s.\n{self._pending()}")
+
+    def result(self, waiting: Deferred[T], within_ms: float, what: str) -> T:
+        """The result (or the error) of `waiting`."""
+        outcomes: list[T | Failure] = []
+        waiting.addBoth(outcomes.append)
+        if not outcomes and not self._until(lambda: bool(outcomes), within_ms, what):
+            waiting.addErrback(lambda _: None)
+            raise NeverHappened(f"{what} is still waited for.\n{self._pending()}")
+        outcome = outcomes[0]
+        if isinstance(outcome, Failure):
+            outcome.raiseException()
+        return outcome
+
+    def run(self, work: Coroutine[Any, Any, T], within_ms: float, what: str) -> T:
+        """The result (or the error) of a coroutine."""
+        return self.result(Deferred.fromCoroutine(work), within_ms, what)
+
+    def _until(self, condition: Callable[[], bool], within_ms: float, what: str | None) -> bool:
+        clock = self._clock
+        deadline_us = clock.now_us + int(within_ms * 1000)
+        while True:
+            due_us = clock.next_us()
+            if due_us is None or due_us > deadline_us:
+                clock.run_until_us(deadline_us)
+                return condition()
+            self._moment(due_us, what or "the end of that time")
+            if condition():
+                return True
+
+    def _moment(self, due_us: int, what: str) -> None:
+        """Everything that is due at one moment, and what it sets off at the same moment."""
+        clock = self._clock
+        for _ in range(TURNS_AT_ONE_MOMENT):
+            if clock.next_us() != due_us:
+                # What was due earlier than now is due now.
+                next_us = clock.next_us()
+                if next_us is None or next_us > clock.now_us:
+                    return
+            clock.turn()
+        raise NeverHappened(f"Time stands still on the way to {what}.\n{self._pending()}")

@@ -1,0 +1,67 @@
+"""What a world is waiting for, in words: for the moment when something that was expected does not come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from minihs.futures.model import FutureID
+from minihs.lab.conditions import Link
+from minihs.lab.transcript import clock_time
+from minihs.store.futures import FutureStore
+
+if TYPE_CHECKING:
+    from minihs.lab.world import World
+
+MOST = 8
+"""Of each kind; the rest is counted."""
+
+
+def pending_report(world: World) -> str:
+    """Servers that are down, links that are cut, requests without answer, futures, the next timers."""
+    lines = [f"It is {clock_time(world.now_ms)} in the world with the seed {world.seed!r}. Pending:"]
+    lines += [f"  {name} is down" for name, server in world.servers.items() if not server.up]
+    lines += _links(world)
+    waiting = world.wire.waiting()
+    lines += [
+        f"  no answer yet since {clock_time(each.at_ms)}: "
+        f"{each.source} → {each.target} {each.method} {each.path}"
+        for each in waiting[:MOST]
+    ]
+    lines += _more(len(waiting))
+    for server in world.servers.values():
+        lines += _futures(server)
+    timers = list(world.clock.waiting())
+    for timer in timers[:MOST]:
+        lines.append(f"  at {clock_time(timer.due_us / 1000)}: {_name(timer.call, timer.args)}")
+    lines += _more(len(timers))
+    return "\n".join(lines if len(lines) > 1 else [*lines, "  nothing at all"])
+
+
+def _links(world: World) -> list[str]:
+    names = {world.address(name): name for name in (*world.servers, *world.people)}
+    return [
+        f"  the way {names[source]} → {names[target]} is {world.network.path(source, target).state.value}"
+        for source in names
+        for target in names
+        if source != target and world.network.state(source, target) is not Link.UP
+    ]
+
+
+def _futures(server: Any) -> list[str]:
+    store = FutureStore(server.database.reader)
+    due = server.database.reader.now(store.all_due_after((-1, FutureID(0)), MOST + 1))
+    if not due:
+        return []
+    count = str(len(due)) if len(due) <= MOST else f"more than {MOST}"
+    return [f"  {server.name} has {count} futures scheduled"]
+
+
+def _name(call: Any, args: Any) -> str:
+    """The function behind a timer, through the clock of its server."""
+    if getattr(call, "__name__", "") == "_call" and args:
+        call = args[0]
+    return getattr(call, "__qualname__", repr(type(call).__name__))
+
+
+def _more(count: int) -> list[str]:
+    return [f"  … and {count - MOST} more"] if count > MOST else []

@@ -1,0 +1,309 @@
+"""A world: complete homeservers, people and the ways between them, in one process, on one virtual clock.
+
+Nothing inside a server is replaced; its clock, entropy, network and threads are the world's. Time moves only
+when it is told to. The same seed gives the same world, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from itertools import pairwise
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
+from twisted.internet.defer import Deferred
+
+from minihs.lab.clocks import WorldClock
+from minihs.lab.conditions import Conditions, Link
+from minihs.lab.driving import Driver, duration_ms
+from minihs.lab.memory_network import MemoryHost, MemoryNetwork
+from minihs.lab.names import UnknownName, named
+from minihs.lab.pending import pending_report
+from minihs.lab.people import Client
+from minihs.lab.servers import LabServer
+from minihs.lab.transcript import Transcript
+from minihs.lab.watching import AuthTrace, WatchedJudge, Witness
+from minihs.lab.wire import Exchange, Traffic, WireLog
+from minihs.platform.clock import sleep
+from minihs.platform.entropy import SeededEntropy
+from minihs.server import Policies
+
+T = TypeVar("T")
+
+PATIENCE_MS = 600_000
+"""How long things may take that no story waits for."""
+
+QUIET_MS = 250
+"""So long nothing may be asked for a world to be at rest."""
+
+
+class World:
+    """Servers, people and the network between them.
+
+    `settings` and `policies` are for every server; `add_server` takes others for one. Latencies are of one
+    direction. With `yields`, every read of a store gives control away for some turns, drawn from the seed.
+    """
+
+    def __init__(
+        self,
+        servers: Iterable[str] = (),
+        *,
+        seed: int | str = 1,
+        settings: Mapping[str, Any] | None = None,
+        policies: Policies | None = None,
+        latency_ms: float = 5.0,
+        client_latency_ms: float = 1.0,
+        yields: bool = False,
+    ) -> None:
+        self.seed = seed
+        self.yields = yields
+        self.clock = WorldClock()
+        self.transcript = Transcript(lambda: self.clock.monotonic_ms())
+        self.auth_trace = AuthTrace(lambda: self.clock.monotonic_ms(), self.transcript)
+        self.wire = WireLog(self.clock, self._label, on_answer=self._answered)
+        self.network = MemoryNetwork(
+            self.clock, latency_ms=latency_ms, entropy=SeededEntropy(f"{seed} network"), observer=self.wire
+        )
+        self.entropy = SeededEntropy(f"{seed} world")
+        self.servers: dict[str, LabServer] = {}
+        self.people: dict[str, Client] = {}
+        self.watch_requests = True
+        self._settings = dict(settings or {})
+        self._policies = policies or Policies()
+        self._client_latency_ms = client_latency_ms
+        self._labels: dict[str, str] = {}
+        self._driver = Driver(self.clock, lambda: pending_report(self))
+        for name in servers:
+            self.add_server(name)
+
+    # Servers and people
+
+    def add_server(
+        self, name: str, *, settings: Mapping[str, Any] | None = None, policies: Policies | None = None
+    ) -> LabServer:
+        """One more server, started; it listens for others at NAME:8448 and for clients at port 8008."""
+        host = self._host(f"10.0.{len(self.servers)}.1", name, name)
+        chosen = {**self._settings, **(settings or {})}
+        server = self._make_server(name, host, chosen, policies or self._policies)
+        self.servers[name] = server
+        server.start()
+        return server
+
+    def server(self, name: str) -> LabServer:
+        """The server of that name; UnknownName names the nearest."""
+        return named("server", name, self.servers)
+
+    __getitem__ = server
+
+    def user(self, name: str, on: str | None = None) -> Client:
+        """The person of that name, who gets an account on the server `on` when there is none yet."""
+        if on is None:
+            return named("person", name, self.people)
+        client = self.person(name, on)
+        client.world.run(register(client), f"the registration of {name}")
+        return client
+
+    def person(self, name: str, on: str) -> Client:
+        """Somebody with a machine of their own, and no account yet; see `people.register`."""
+        if name in self.people:
+            raise ValueError(f"there is somebody called {name} already")
+        server = self.server(on)
+        host = self._host(f"10.1.{len(self.people) // 250}.{len(self.people) % 250 + 1}", name)
+        near = Conditions(latency_ms=self._client_latency_ms)
+        self._condition_pair(host.address, server.host.address, near)
+        client = self._make_client(name, server, host)
+        self.people[name] = client
+        return client
+
+    def _make_server(
+        self, name: str, host: MemoryHost, settings: Mapping[str, Any], policies: Policies
+    ) -> LabServer:
+        return LabServer(self, name, host, settings, policies)
+
+    def _make_client(self, name: str, server: LabServer, host: MemoryHost) -> Client:
+        return Client(self, name, server, host)
+
+    # Time
+
+    @property
+    def now_ms(self) -> float:
+        """True time since the beginning."""
+        return self.clock.monotonic_ms()
+
+    def advance(
+        self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0, ms: float = 0
+    ) -> None:
+        """Let time pass; it jumps from one thing that happens to the next."""
+        self._driver.advance(duration_ms(days=days, hours=hours, minutes=minutes, seconds=seconds, ms=ms))
+
+    def run_until(
+        self, condition: Callable[[], bool], *, what: str = "the condition", within: float = PATIENCE_MS
+    ) -> None:
+        """Until `condition()`, which must not ask servers (see `until_seen`); NeverHappened after `within`
+        milliseconds, with what was pending."""
+        self._driver.until(condition, within, what)
+
+    def until_seen(
+        self,
+        look: Callable[[], bool],
+        *,
+        what: str = "the condition",
+        within: float = PATIENCE_MS,
+        every: float = 100,
+    ) -> None:
+        """Until `look()`, which may ask servers and is tried `every` so many milliseconds."""
+        deadline_ms = self.now_ms + within
+        while not look():
+            if self.now_ms >= deadline_ms:
+                self._driver.until(lambda: False, 0, what)
+            self.advance(ms=every)
+
+    def settle(self, *, within: float = 60_000) -> bool:
+        """Until nothing is asked any more (`/sync` apart); False when that did not come `within` so many
+        milliseconds, as beside a silent link."""
+        deadline_ms = self.now_ms + within
+        while self.now_ms < deadline_ms:
+            before = self.wire.count
+            self.advance(ms=QUIET_MS)
+            if (
+                before == self.wire.count
+                and self.network.is_quiet()
+                and not any(map(_matters, self.wire.waiting()))
+            ):
+                return True
+        return False
+
+    def run(self, work: Coroutine[Any, Any, T], what: str = "the work", within_ms: float = PATIENCE_MS) -> T:
+        """The result of a coroutine, turning the world on meanwhile."""
+        return self._driver.run(work, within_ms, what)
+
+    def run_all(
+        self, works: Iterable[Coroutine[Any, Any, T]], what: str = "the work", within_ms: float = PATIENCE_MS
+    ) -> list[T]:
+        """The results of several coroutines that run side by side, in their order."""
+        begun = [Deferred.fromCoroutine(work) for work in works]
+        return [self._driver.result(each, within_ms, what) for each in begun]
+
+    def sleep(self, ms: float) -> Deferred[None]:
+        """For coroutines: so much time has passed."""
+        return sleep(self.clock, ms)
+
+    # The network
+
+    def partition(self, *sides: Collection[str], silent: bool = True) -> None:
+        """Cut every link between servers of different sides, each a list of names. Silent cuts are noticed by
+        time-outs only; others break connections at once."""
+        groups = [[self.server(name) for name in side] for side in sides]
+        state = Link.SILENT if silent else Link.REFUSING
+        for index, side in enumerate(groups):
+            for other in groups[index + 1 :]:
+                for one in side:
+                    for two in other:
+                        self.network.set_link(one.host.address, two.host.address, state)
+        names = " | ".join(", ".join(side) for side in sides)
+        self.transcript.add("network", "", f"the network parts: {names}" + ("" if silent else " (noticed)"))
+
+    def cut(self, source: str, target: str, *, silent: bool = True, one_way: bool = False) -> None:
+        """Cut the way from one machine (a server, or somebody's) to another; both ways unless `one_way`."""
+        state = Link.SILENT if silent else Link.REFUSING
+        here, there = self.address(source), self.address(target)
+        self.network.set_path(here, there, state)
+        if not one_way:
+            self.network.set_path(there, here, state)
+        arrow = "→" if one_way else "↔"
+        self.transcript.add("network", "", f"the link {source} {arrow} {target} is cut")
+
+    def heal(self, *names: str) -> None:
+        """Mend the links between all these machines; between all servers and people when none is named."""
+        chosen = [self.address(name) for name in names] or list(self.network.hosts)
+        for index, one in enumerate(chosen):
+            for other in chosen[index + 1 :]:
+                if self.network.link(one, other) is not Link.UP:
+                    self.network.set_link(one, other, Link.UP)
+        self.transcript.add("network", "", f"the network is mended{': ' if names else ''}{', '.join(names)}")
+
+    def condition(self, one: str, other: str, *, both_ways: bool = True, **changes: Any) -> None:
+        """Change the conditions of the way from one machine to another; see `Conditions` for names."""
+        here, there = self.address(one), self.address(other)
+        ways = [(here, there), (there, here)] if both_ways else [(here, there)]
+        for source, target in ways:
+            path = self.network.path(source, target)
+            path.conditions = replace(path.conditions, **changes)
+        told = ", ".join(f"{key} {value}" for key, value in sorted(changes.items()))
+        self.transcript.add("network", "", f"the link {one} – {other} has {told}")
+
+    def slow(self, name: str, ms: float) -> None:
+        """Everything to and from a machine takes so much longer."""
+        address = self.address(name)
+        for other in self.network.hosts:
+            if other != address:
+                for source, target in pairwise((address, other, address)):
+                    path = self.network.path(source, target)
+                    path.conditions = replace(path.conditions, latency_ms=path.conditions.latency_ms + ms)
+        self.transcript.add("network", name, f"{name} is slower by {ms:g} ms each way")
+
+    def traffic(
+        self, sources: Collection[str] | None = None, targets: Collection[str] | None = None
+    ) -> Traffic:
+        """What went from some machines to others so far; between servers when nothing is named."""
+        names = list(self.servers)
+        return self.wire.between(names if sources is None else sources, names if targets is None else targets)
+
+    def address(self, name: str) -> str:
+        """The IP address of a server or of somebody's machine."""
+        if name in self.servers:
+            return self.servers[name].host.address
+        if name in self.people:
+            return self.people[name].host.address
+        raise UnknownName("server or person", name, [*self.servers, *self.people])
+
+    # The end
+
+    def stop(self) -> None:
+        """Stop every server cleanly."""
+        for server in self.servers.values():
+            if server.up:
+                server.stop()
+
+    # What servers call
+
+    def watched(self, server: LabServer) -> Policies:
+        """The policies of a server, with a judge that writes down."""
+        policies = server.policies
+        return replace(policies, judge=WatchedJudge(policies.judge, server.name, self.auth_trace))
+
+    def started(self, server: LabServer) -> None:
+        """A server's process has begun."""
+        server.parts.room_service.rooms.observe(Witness(server.name, self.transcript))
+
+    # Inside
+
+    def _host(self, address: str, label: str, *names: str) -> MemoryHost:
+        self._labels[address] = label
+        return self.network.host(address, *names)
+
+    def _label(self, address: str) -> str:
+        return self._labels.get(address, address)
+
+    def _condition_pair(self, one: str, other: str, conditions: Conditions) -> None:
+        self.network.path(one, other).conditions = conditions
+        self.network.path(other, one).conditions = conditions
+
+    def _answered(self, exchange: Exchange) -> None:
+        if self.watch_requests and exchange.source in self.people:
+            answer = str(exchange.status) + (f" {exchange.errcode}" if exchange.errcode else "")
+            self.transcript.add("request", exchange.source, f"{exchange.method} {exchange.path} → {answer}")
+
+
+def _matters(exchange: Exchange) -> bool:
+    return "/sync" not in exchange.path
+
+
+async def register(client: Client) -> None:
+    """Make the account of somebody who has none."""
+    body = {"username": client.name, "password": "a long password", "auth": {"type": "m.login.dummy"}}
+    reply = await client.call("POST", "/register", json=body, as_nobody=True)
+    if reply.status != 200:
+        raise RuntimeError(f"{client.name} could not register: {reply.body.decode()}")
+    client.user_id, client.token = reply.json["user_id"], reply.json["access_token"]
+    client.device_id = reply.json["device_id"]
