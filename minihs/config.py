@@ -79,7 +79,16 @@ class FuturesSection(Section, frozen=True):
     """Longest delay; `null` (in a file: `"null"`) is no limit of our own."""
     max_scheduled: NonNegativeInt = 100
     """Most futures a user may have scheduled; 0 refuses all."""
-    dialects: Sequence[DialectName] = ("tokens", "delay-query", "merged")
+    dialects: Sequence[DialectName] = (
+        "will-expire",
+        "batch",
+        "tokens",
+        "tokens-on-send",
+        "delay-query",
+        "merged",
+        "msc4486",
+        "msc4309",
+    )
     """The generations of the proposal that are served."""
     retention_ms: NonNegativeInt = 7 * 86_400_000
     """How long an outcome is kept."""

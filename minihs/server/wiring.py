@@ -299,6 +299,8 @@ async def wire(
         dialects = build_dialects(
             config.futures.dialects,
             futures=futures.futures,
+            listing=futures.listing,
+            sender=sending,
             transactions=transactions,
             limiter=limiter,
             clock=clock,

@@ -160,6 +160,8 @@ class FutureServer(RoomServer):
         self.dialects = build_dialects(
             self.names,
             futures=self.futures,
+            listing=self.future_service.listing,
+            sender=self.sending,
             transactions=transactions,
             limiter=self.limiter,
             clock=self.clock,

@@ -11,6 +11,7 @@ from minihs.futures.policies import CancelPolicy, FutureLimits, by_cancel_rule
 from minihs.homeserver.futures.due_times import DueTimes
 from minihs.homeserver.futures.finding import FutureFinder
 from minihs.homeserver.futures.groups import FutureGroups
+from minihs.homeserver.futures.listing import FutureListing
 from minihs.homeserver.futures.retention import FutureRetention
 from minihs.homeserver.futures.scheduler import Scheduler
 from minihs.homeserver.futures.scheduling import Admission, FutureScheduling
@@ -22,6 +23,7 @@ from minihs.homeserver.futures.tokens import FutureTokens
 from minihs.homeserver.rooms.service import Rooms
 from minihs.platform.clock import Clock
 from minihs.platform.entropy import Entropy
+from minihs.store.future_listing import FutureListingStore
 from minihs.store.futures import FutureStore
 from minihs.store.reader import Reader
 from minihs.store.streams import Stream
@@ -29,9 +31,10 @@ from minihs.store.writer import Writer
 
 
 class FutureService(msgspec.Struct, frozen=True, kw_only=True):
-    """Futures on command, the scheduler that `start`s and `stop`s, and what can be measured."""
+    """Futures on command, listed and measured, and the scheduler that `start`s and `stop`s."""
 
     futures: Futures
+    listing: FutureListing
     scheduler: Scheduler
     sending: FutureSending
     store: FutureStore
@@ -122,4 +125,5 @@ async def open_future_service(
     rooms.observe(steps)
     rooms.prepare_state(steps.before_state)
     scheduler = Scheduler(clock=clock, steady=steady, due_times=due_times, sender=sending, writer=writer)
-    return FutureService(futures=futures, scheduler=scheduler, sending=sending, store=store)
+    listing = FutureListing(store=FutureListingStore(reader), clock=steady, retention=retention)
+    return FutureService(futures=futures, listing=listing, scheduler=scheduler, sending=sending, store=store)

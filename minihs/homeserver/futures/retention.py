@@ -42,7 +42,11 @@ class FutureRetention:
     def keeps(self, future: Future) -> bool:
         """Whether the future may still be shown: it is scheduled, or its outcome is young enough."""
         outcome = future.outcome
-        return outcome is None or outcome.at_wall_ms > self._clock.wall_ms() - self._limits.retention_ms
+        return outcome is None or outcome.at_wall_ms > self.oldest_ms()
+
+    def oldest_ms(self) -> int:
+        """What was finalised by then may not be shown any more."""
+        return self._clock.wall_ms() - self._limits.retention_ms
 
     def finalised(self, owner: UserID) -> None:
         """One more outcome of a user is kept."""
@@ -69,7 +73,7 @@ class FutureRetention:
             while self._waiting:
                 owner = next(iter(self._waiting))
                 del self._waiting[owner]
-                oldest_ms = self._clock.wall_ms() - self._limits.retention_ms
+                oldest_ms = self.oldest_ms()
                 expired = await self._store.all_expired(oldest_ms, STEP)
                 superfluous = await self._store.all_superfluous(owner, self._limits.retention_count, STEP)
                 forgotten = sorted({*expired, *superfluous})

@@ -63,11 +63,14 @@ class Dialect(Protocol):
     marks: frozenset[str]
     """Keys in the content of an ordinary send that may make it this dialect's."""
 
+    types: frozenset[str]
+    """Event types of ordinary sends that may be this dialect's."""
+
     def endpoints(self) -> Sequence[Endpoint]:
         """The paths of its own."""
 
     def claims(self, send: OrdinarySend) -> bool:
-        """Whether an ordinary send that has one of `parameters` or `marks` is this dialect's."""
+        """Whether an ordinary send that has one of `parameters`, `marks` or `types` is this dialect's."""
 
     async def answer(self, send: OrdinarySend) -> Reply | dict[str, Any]:
         """Do what a claimed send asks for; it may also send an event at once."""
@@ -91,6 +94,7 @@ class QuietDialect:
     name: str = ""
     parameters: frozenset[str] = frozenset()
     marks: frozenset[str] = frozenset()
+    types: frozenset[str] = frozenset()
 
     def endpoints(self) -> Sequence[Endpoint]:
         return ()

@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from minihs.futures.policies import FutureLimits
+from minihs.homeserver.futures.listing import FutureListing
+from minihs.homeserver.futures.sending import EventSender
 from minihs.homeserver.futures.service import Futures
 from minihs.homeserver.transactions import Transactions
 from minihs.http.dialects.base import Dialect
+from minihs.http.dialects.batch import Batched
 from minihs.http.dialects.delay_query import DelayQuery
+from minihs.http.dialects.future_id import FutureId
 from minihs.http.dialects.lockout import TokenLockout
 from minihs.http.dialects.management import Management
 from minihs.http.dialects.merged import Merged
+from minihs.http.dialects.msc4309 import Msc4309
+from minihs.http.dialects.msc4486 import Msc4486
+from minihs.http.dialects.redemption import Redemption
+from minihs.http.dialects.running import RunningFutures
 from minihs.http.dialects.table import NAMES, Dialects
 from minihs.http.dialects.tokens import Tokens
+from minihs.http.dialects.tokens_on_send import TokensOnSend
+from minihs.http.dialects.will_expire import WillExpire
 from minihs.http.limits import RateLimiter
 from minihs.platform.clock import Clock
 from minihs.platform.entropy import Entropy
@@ -23,6 +33,8 @@ def build_dialects(
     names: Collection[str],
     *,
     futures: Futures,
+    listing: FutureListing,
+    sender: EventSender,
     transactions: Transactions,
     limiter: RateLimiter,
     clock: Clock,
@@ -42,13 +54,37 @@ def build_dialects(
         unauthenticated=unauthenticated_management,
         unstable_conflict=unstable_conflict,
     )
+    redemption = Redemption(futures=futures, limiter=limiter, lockout=TokenLockout(clock))
+    running = RunningFutures(futures)
     makers: dict[str, Callable[[], Dialect]] = {
+        "will-expire": lambda: WillExpire(
+            futures=futures, transactions=transactions, limiter=limiter, redemption=redemption
+        ),
+        "batch": lambda: Batched(
+            futures=futures,
+            sender=sender,
+            transactions=transactions,
+            limiter=limiter,
+            redemption=redemption,
+            running=running,
+        ),
         "tokens": lambda: Tokens(
             futures=futures,
             transactions=transactions,
-            limiter=limiter,
-            lockout=TokenLockout(clock),
+            redemption=redemption,
+            running=running,
             entropy=entropy,
+        ),
+        "tokens-on-send": lambda: TokensOnSend(
+            futures=futures,
+            transactions=transactions,
+            limiter=limiter,
+            redemption=redemption,
+            running=running,
+            entropy=entropy,
+        ),
+        "future-id": lambda: FutureId(
+            futures=futures, transactions=transactions, limiter=limiter, running=running
         ),
         "delay-query": lambda: DelayQuery(
             futures=futures,
@@ -60,6 +96,8 @@ def build_dialects(
         "merged": lambda: Merged(
             futures=futures, transactions=transactions, management=management, limits=limits
         ),
+        "msc4486": lambda: Msc4486(listing=listing),
+        "msc4309": lambda: Msc4309(futures=futures),
     }
     for name in names:
         if name not in makers:

@@ -16,11 +16,13 @@ from minihs.futures.policies import FutureLimits
 from minihs.homeserver.futures.errors import DelayTooLarge, UnknownFuture
 from minihs.homeserver.futures.orders import FutureOrder
 from minihs.homeserver.futures.service import Futures
-from minihs.homeserver.transactions import TransactionKey, Transactions
+from minihs.homeserver.transactions import Transactions
+from minihs.http.dialects.answering import answer_once, send_transaction
 from minihs.http.dialects.base import Endpoint, OrdinarySend, QuietDialect
 from minihs.http.dialects.management import WITH_DELAY_ID, Management, capability
-from minihs.http.dialects.merged import lookup_shape, schedule_once
-from minihs.http.dialects.table import U
+from minihs.http.dialects.merged import delay_id_reply, lookup_shape
+from minihs.http.dialects.parameters import timeout_ms
+from minihs.http.dialects.spelling import U
 from minihs.http.errors import MatrixError
 from minihs.http.limits import RateLimiter
 from minihs.http.request import ApiRequest, Query
@@ -95,12 +97,12 @@ class DelayQuery(QuietDialect):
             sticky_duration_ms=_sticky(query),
         )
         try:
-            if send.txn_id is None:
-                scheduled = await self._futures.schedule((order,))
-                return {"delay_id": scheduled.futures[0].delay_id}
-            scope = f"rooms/{send.room_id}/send/{send.type}"  # the ordinary endpoint's: it is the same path
-            key = TransactionKey(user.user_id, user.device_id, scope, send.txn_id)
-            return await schedule_once(self._futures, self._transactions, key, order)
+            return await answer_once(
+                self._transactions,
+                send_transaction(send),
+                lambda record: self._futures.schedule((order,), record=record),
+                delay_id_reply,
+            )
         except DelayTooLarge as refusal:
             raise MatrixError(
                 400,
@@ -248,7 +250,7 @@ def _text_7(key: str, items: list[dict[str, Any]], page: _Page) -> dict[str, Any
 
 
 def _delay(query: Query) -> int:
-    values = {query.integer(name, minimum=1) for name in DELAY if query.one(name) is not None}
+    values = {timeout_ms(text, name) for name in DELAY for text in query.many(name)}
     delay = values.pop()
     if values or delay is None:
         raise MatrixError(400, "M_INVALID_PARAM", "The request names two different delays.")

@@ -13,7 +13,7 @@ from minihs.futures.policies import FutureLimits
 from minihs.homeserver.futures.errors import FutureConflict, NotRestartable, UnknownFuture
 from minihs.homeserver.futures.service import Futures
 from minihs.http.dialects.base import Endpoint
-from minihs.http.dialects.table import U
+from minihs.http.dialects.spelling import U
 from minihs.http.errors import MatrixError
 from minihs.http.limits import RateLimiter
 from minihs.http.request import ApiRequest

@@ -14,15 +14,16 @@ from minihs.futures.policies import FutureLimits
 from minihs.homeserver.futures.errors import DelayTooLarge, UnknownFuture
 from minihs.homeserver.futures.orders import FutureOrder
 from minihs.homeserver.futures.service import Futures, Scheduled
-from minihs.homeserver.transactions import Record, TransactionKey, Transactions
+from minihs.homeserver.transactions import Transactions
+from minihs.http.dialects.answering import answer_once, transaction
 from minihs.http.dialects.base import Endpoint, QuietDialect
 from minihs.http.dialects.management import Management, capability, not_found
-from minihs.http.dialects.table import C, U, check_no_other_dialect
+from minihs.http.dialects.spelling import C, U
+from minihs.http.dialects.table import check_no_other_dialect
 from minihs.http.errors import MatrixError
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access
 from minihs.store.future_rows import StoredFuture
-from minihs.store.writer import Batch
 
 
 class ScheduleBody(msgspec.Struct):
@@ -77,7 +78,7 @@ class Merged(QuietDialect):
     async def schedule(self, request: ApiRequest) -> dict[str, Any]:
         """`PUT …/rooms/{roomId}/delayed_event/{eventType}/{txnId}`."""
         body: ScheduleBody = request.body
-        check_no_other_dialect(request.query, own=())
+        check_no_other_dialect(request.query, (body.content,), own=())
         args, user = request.args, request.user
         room_id, event_type = args["room_id"], args["event_type"]
         order = FutureOrder(
@@ -92,9 +93,13 @@ class Merged(QuietDialect):
             reveals_id=True,
         )
         scope = f"rooms/{room_id}/delayed_event/{event_type}"
-        key = TransactionKey(user.user_id, user.device_id, scope, args["txn_id"])
         try:
-            return await schedule_once(self._futures, self._transactions, key, order)
+            return await answer_once(
+                self._transactions,
+                transaction(request, scope, args["txn_id"]),
+                lambda record: self._futures.schedule((order,), record=record),
+                delay_id_reply,
+            )
         except DelayTooLarge as refusal:
             stable = request.path.startswith(f"{C}/v3/")
             errcode = "M_DELAY_TOO_LARGE" if stable else "ORG.MATRIX.MSC4140_DELAY_TOO_LARGE"
@@ -117,19 +122,9 @@ class Merged(QuietDialect):
         return capability(self._limits)
 
 
-async def schedule_once(
-    futures: Futures, transactions: Transactions, key: TransactionKey, order: FutureOrder
-) -> dict[str, Any]:
-    """Schedule one future that is known by its delay ID, once for a transaction."""
-
-    async def work(record: Record) -> dict[str, Any]:
-        def also(batch: Batch, scheduled: Scheduled) -> None:
-            record(batch, {"delay_id": scheduled.futures[0].delay_id})
-
-        scheduled = await futures.schedule((order,), record=also)
-        return {"delay_id": scheduled.futures[0].delay_id}
-
-    return await transactions.once(key, work)
+def delay_id_reply(scheduled: Scheduled) -> dict[str, Any]:
+    """The reply to whoever scheduled one future."""
+    return {"delay_id": scheduled.futures[0].delay_id}
 
 
 def lookup_shape(stored: StoredFuture) -> dict[str, Any]:

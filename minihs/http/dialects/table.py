@@ -12,15 +12,11 @@ from typing import Any
 
 from minihs.events.ids import UserID
 from minihs.http.dialects.base import Dialect, Endpoint, OrdinarySend
+from minihs.http.dialects.batch_body import is_batch
+from minihs.http.dialects.spelling import BATCH_TYPE, PREFIX, WILL_EXPIRE, C, U
 from minihs.http.errors import MatrixError
 from minihs.http.request import Query, Reply
 from minihs.http.routing import Route
-
-C = "/_matrix/client"
-U = f"{C}/unstable/org.matrix.msc4140"
-
-WILL_EXPIRE = "m.will_expire"
-PREFIX = "org.matrix.msc4140."
 
 NAMES = (
     "will-expire",
@@ -76,6 +72,7 @@ class Dialects:
         if {"tokens-on-send", "future-id"} <= self._on:
             raise ValueError("tokens-on-send and future-id share their parameters: only one can be on")
         self._marks = frozenset({WILL_EXPIRE}.union(*(dialect.marks for dialect in self._dialects)))
+        self._types = frozenset({BATCH_TYPE}.union(*(dialect.types for dialect in self._dialects)))
 
     def routes(self) -> list[Route]:
         """One route for each path that a dialect which is on offers."""
@@ -93,18 +90,24 @@ class Dialects:
         MatrixError 400 `M_INVALID_PARAM` when the dialect is off, or when two are meant.
         """
         parameters = send.request.query.names()
-        if not parameters and self._marks.isdisjoint(send.content):
+        if not parameters and self._marks.isdisjoint(send.content) and send.type not in self._types:
             return None
         claimers = [
             dialect
             for dialect in self._dialects
-            if not (dialect.parameters.isdisjoint(parameters) and dialect.marks.isdisjoint(send.content))
+            if not (
+                dialect.parameters.isdisjoint(parameters)
+                and dialect.marks.isdisjoint(send.content)
+                and send.type not in dialect.types
+            )
             and dialect.claims(send)
         ]
         for parameter in parameters:
             self._check_parameter(parameter)
         if "will-expire" not in self._on and type(send.content.get(WILL_EXPIRE)) is int:
             raise _off(f"an integer `{WILL_EXPIRE}`", ("will-expire",))
+        if "batch" not in self._on and send.type == BATCH_TYPE and send.txn_id and is_batch(send.content):
+            raise _off("a batch of events", ("batch",))
         if len(claimers) > 1:
             names = " and ".join(dialect.name for dialect in claimers)
             raise MatrixError(400, "M_INVALID_PARAM", f"The request mixes the dialects {names}: use one.")
@@ -140,15 +143,17 @@ class Dialects:
             raise _off(f"the query parameter `{parameter}`", owners)
 
 
-def check_no_other_dialect(query: Query, own: Collection[str]) -> None:
-    """Refuse, on a dialect's own path, the parameters with which another one asks for a delay."""
+def check_no_other_dialect(
+    query: Query, contents: Iterable[Mapping[str, Any]], *, own: Collection[str]
+) -> None:
+    """Refuse, on a dialect's own path, what another one takes for a delay: in the query, and in the contents
+    of the events that are to be sent."""
     for parameter in query.names():
         if parameter not in own and parameter.removeprefix(PREFIX) in PARAMETERS:
-            raise MatrixError(
-                400,
-                "M_INVALID_PARAM",
-                f"The query parameter `{parameter}` belongs to another dialect of delayed events: use one.",
-            )
+            raise _another(f"The query parameter `{parameter}`")
+    for content in contents:
+        if type(content.get(WILL_EXPIRE)) is int:
+            raise _another(f"An integer `{WILL_EXPIRE}`")
 
 
 def _answerer(shape: tuple[str, str], offered: Mapping[str, object]) -> str:
@@ -168,6 +173,12 @@ def _route(endpoint: Endpoint, path: str) -> Route:
         handler=endpoint.handler,
         body=endpoint.body,
         limit=endpoint.limit,
+    )
+
+
+def _another(what: str) -> MatrixError:
+    return MatrixError(
+        400, "M_INVALID_PARAM", f"{what} belongs to another dialect of delayed events: use one."
     )
 
 
