@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from minihs.config import Config
-from minihs.federation.tls import ClientTls, ServerTls
+from minihs.federation.tls import ClientTls, ServerTls, TlsUnusable
 from minihs.hosting import CANNOT_LISTEN, UNUSABLE, HostedServer, complain
 from minihs.platform.logs import start_logging
 from minihs.platform.reactor_network import ReactorNetwork
@@ -30,8 +30,8 @@ EXIT_INTERRUPTED = 128 + signal.SIGINT
 def run_server(config: Config, reactor: Any) -> int:
     """Serve until SIGTERM or SIGINT; returns the process's exit code."""
     try:
-        network = _network(config, reactor)
-        process = _Process(config, reactor, network)
+        tls = _server_tls(config)
+        process = _Process(config, reactor, tls, _network(config, reactor, tls))
         process.hosted.own()
         start_logging(
             config.logging.level,
@@ -41,7 +41,7 @@ def run_server(config: Config, reactor: Any) -> int:
     except UNUSABLE as error:
         complain(error)
         return EXIT_CANNOT_START
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, process.on_signal)
     reactor.callWhenRunning(process.start)
     reactor.addSystemEventTrigger("before", "shutdown", process.stop)
@@ -49,31 +49,32 @@ def run_server(config: Config, reactor: Any) -> int:
     return process.exit_code
 
 
-def _network(config: Config, reactor: Any) -> ReactorNetwork:
+def _server_tls(config: Config) -> ServerTls:
     certificate, private_key = config.server.tls_certificate, config.server.tls_private_key
     if certificate is None or private_key is None:
         raise CannotStart(
             "The federation listener needs a certificate: give --tls-certificate and --tls-private-key "
             "(`minihs keys dev-certificate` makes a throwaway one)."
         )
+    return ServerTls(Path(certificate), Path(private_key))
+
+
+def _network(config: Config, reactor: Any, server_tls: ServerTls) -> ReactorNetwork:
     ca_file = config.federation.ca_file
     client_tls = ClientTls(None if ca_file is None else Path(ca_file))
     client_tls.check()
-    return ReactorNetwork(
-        reactor,
-        client_tls=client_tls,
-        server_tls=ServerTls(Path(certificate), Path(private_key)),
-    )
+    return ReactorNetwork(reactor, client_tls=client_tls, server_tls=server_tls)
 
 
 class _Process:
     """From the first turn of the reactor to the last, and how the process is to end."""
 
-    def __init__(self, config: Config, reactor: Any, network: ReactorNetwork) -> None:
+    def __init__(self, config: Config, reactor: Any, tls: ServerTls, network: ReactorNetwork) -> None:
         self.exit_code = 0
         self.hosted = HostedServer(config, reactor, network)
         self._config = config
         self._reactor = reactor
+        self._tls = tls
         self._network = network
         self._server: Server | None = None
         self._told_to_stop = False
@@ -87,7 +88,13 @@ class _Process:
         return Deferred.fromCoroutine(self._stop())
 
     def on_signal(self, number: int, _frame: object) -> None:
-        """Stop cleanly; Ctrl-C once more ends the process at once, which loses nothing either."""
+        """Stop cleanly; Ctrl-C once more ends the process at once, which loses nothing either.
+
+        SIGHUP does not stop it: the certificate has been renewed.
+        """
+        if number == signal.SIGHUP:
+            self._reactor.callFromThread(self._reload_certificate)
+            return
         if self._told_to_stop:
             if number == signal.SIGINT:
                 os._exit(EXIT_INTERRUPTED)
@@ -128,6 +135,14 @@ class _Process:
             log.failure("the server did not start", failure)
         self.exit_code = EXIT_CANNOT_START
         self._stop_reactor()
+
+    def _reload_certificate(self) -> None:
+        try:
+            self._tls.reload()
+        except TlsUnusable as error:
+            log.error("the certificate stays as it was: {error}", error=error)
+        else:
+            log.info("the certificate was read again")
 
     def _stop_reactor(self) -> None:
         # A signal may come while a failed start is ending the process, or the other way round.

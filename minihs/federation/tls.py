@@ -103,12 +103,28 @@ def _check_of(verify_name: str, protocol: Any) -> Any:
     return check
 
 
+def _reason(error: SSL.Error) -> str:
+    """The first of the reasons that OpenSSL gives: what went wrong at the bottom."""
+    reasons = [entry[-1] for entry in error.args[0]] if error.args else []
+    return str(reasons[0]) if reasons else "OpenSSL does not say why"
+
+
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerTls:
     """Makes the server side of connections, with one certificate chain and key (PEM files)."""
 
     def __init__(self, certificate: Path, private_key: Path) -> None:
         """Raises TlsUnusable."""
+        self._certificate = certificate
+        self._private_key = private_key
+        self._context = self._load()
+
+    def reload(self) -> None:
+        """Read both files again, for connections to come. TlsUnusable, and nothing changes, if they are bad."""
+        self._context = self._load()
+
+    def _load(self) -> Context:
+        certificate, private_key = self._certificate, self._private_key
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_options(_OPTIONS)
@@ -118,12 +134,14 @@ class ServerTls:
         try:
             context.use_certificate_chain_file(str(certificate))
         except SSL.Error as error:
-            raise TlsUnusable(f"{certificate} is not a usable PEM file: {error}.") from error
+            raise TlsUnusable(f"{certificate} is not a usable PEM file: {_reason(error)}.") from error
         try:
             context.use_privatekey_file(str(private_key))
         except SSL.Error as error:
-            raise TlsUnusable(f"{private_key} is not the private key of {certificate}: {error}.") from error
-        self._context = context
+            raise TlsUnusable(
+                f"{private_key} is not the private key of {certificate}: {_reason(error)}."
+            ) from error
+        return context
 
     def serverConnectionForTLS(self, tlsProtocol: Any) -> Connection:  # noqa: ARG002, N802, N803
         """A new server connection."""

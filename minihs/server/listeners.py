@@ -57,6 +57,7 @@ class Server:
             clock=parts.clock,
             limiter=parts.limiter,
             servers=SignedRequests(parts.federation.verifier),
+            trusted_proxies=proxies,
             observer=observer,
         )
         self._ports: list[Any] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import stat
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,29 @@ def test_a_second_interrupt_ends_it_at_once(stage: Stage) -> None:
         waiting.close()
 
 
+def presented(server: ServerProcess) -> str:
+    """The certificate that the federation listener shows, as PEM."""
+    return ssl.get_server_certificate(("127.0.0.1", server.federation_port), timeout=20)
+
+
+def test_a_renewed_certificate_is_taken_up_without_a_restart(stage: Stage) -> None:
+    server = stage.minihs("hs1")
+    server.start()
+    process = server.process
+    assert process is not None
+    first = presented(server)
+    stage.authority.issue(server.certificate.stem, ["localhost"])
+    assert presented(server) == first
+    process.send_signal(signal.SIGHUP)
+    until(lambda: "the certificate was read again" in server.log_file.read_text(), "the renewal")
+    second = presented(server)
+    assert second != first
+    server.certificate.write_text("no certificate")
+    process.send_signal(signal.SIGHUP)
+    until(lambda: "the certificate stays as it was: " in server.log_file.read_text(), "the complaint")
+    assert presented(server) == second
+
+
 class Refusal:
     """Attempts at starting a server that end before it is ready."""
 
@@ -146,13 +170,13 @@ def test_a_certificate_that_is_not_there_is_named(refusal: Refusal) -> None:
 def test_a_certificate_that_is_none_is_named(refusal: Refusal, tmp_path: Path) -> None:
     (tmp_path / "odd.pem").write_text("odd")
     said = refusal.sentence(tls_certificate=tmp_path / "odd.pem")
-    assert f"{tmp_path}/odd.pem is not a usable PEM file" in said
+    assert f"{tmp_path}/odd.pem is not a usable PEM file: no start line." in said
 
 
 def test_a_key_of_another_certificate_is_named(refusal: Refusal, stage: Stage) -> None:
     other = stage.authority.issue("other", ["localhost"]).private_key
     said = refusal.sentence(tls_private_key=other)
-    assert f"{other} is not the private key of {refusal.server.certificate}" in said
+    assert f"{other} is not the private key of {refusal.server.certificate}: key values mismatch." in said
 
 
 def test_a_port_that_is_taken_is_named(refusal: Refusal) -> None:
