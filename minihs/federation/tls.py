@@ -120,7 +120,7 @@ class ServerTls:
         self._context = self._load()
 
     def reload(self) -> None:
-        """Read both files again, for connections to come. TlsUnusable, and nothing changes, if they are bad."""
+        """Read both files again, for connections to come; TlsUnusable, and nothing changes, if that fails."""
         self._context = self._load()
 
     def _load(self) -> Context:

@@ -141,11 +141,18 @@ def latest_version() -> int:
 
 
 def migrate(connection: sqlite3.Connection, upto: int | None = None) -> None:
-    """Run the numbered migrations that the database has not seen, each in a transaction of its own."""
+    """Run the numbered migrations that the database has not seen: all of them or none.
+
+    In one transaction, because a release that knows some of them alone could not open what was left.
+    """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    for number, script in _migrations():
-        if number > version and (upto is None or number <= upto):
-            connection.executescript(f"BEGIN;\n{script.read_text()}\nPRAGMA user_version={number};\nCOMMIT;")
+    new = [
+        f"{script.read_text()}\nPRAGMA user_version={number};"
+        for number, script in _migrations()
+        if number > version and (upto is None or number <= upto)
+    ]
+    if new:
+        connection.executescript("\n".join(["BEGIN;", *new, "COMMIT;"]))
 
 
 def _connect(path: Path | str) -> sqlite3.Connection:

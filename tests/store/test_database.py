@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from minihs.store import database as database_module
 from minihs.store.database import (
     APPLICATION_ID,
     DatabaseUnusable,
@@ -161,6 +162,19 @@ def test_a_database_of_each_earlier_version_becomes_what_a_new_one_is(version: i
     assert schema(migrated.writing) == schema(new.writing)
     migrated.close()
     new.close()
+
+
+def test_migrations_are_run_all_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last of them is wrong: those before it leave no trace either."""
+    scripts = list(database_module._migrations())
+    number = latest_version() + 1
+    (tmp_path / "wrong.sql").write_text("CREATE TABLE good (x); CREATE TABLE good (x);")
+    monkeypatch.setattr(database_module, "_migrations", lambda: [*scripts, (number, tmp_path / "wrong.sql")])
+    with pytest.raises(DatabaseUnusable, match=r"table good already exists. Nothing was changed"):
+        open_database(tmp_path / "minihs.db")
+    with closing(sqlite3.connect(tmp_path / "minihs.db")) as connection:
+        assert schema(connection) == []
+        assert connection.execute("PRAGMA user_version").fetchone() == (0,)
 
 
 def test_a_migration_that_fails_leaves_no_trace(tmp_path: Path) -> None:
