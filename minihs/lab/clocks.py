@@ -97,6 +97,10 @@ class WorldClock:
         self._push(timer)
         return timer
 
+    def step_wall(self, delta_ms: int) -> None:
+        """Let it be another date; no time passes."""
+        self._begins_ms += delta_ms
+
     # What drives it.
 
     def advance(self, seconds: float) -> None:

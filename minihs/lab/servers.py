@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from minihs.config import load_config
 from minihs.events.ids import parse_server_name
-from minihs.federation.signing_keys import new_signing_keys
+from minihs.federation.signing_keys import SigningKeys, new_signing_keys
 from minihs.homeserver.accounts.passwords import PasswordCost
 from minihs.lab.clocks import ServerClock
 from minihs.lab.memory_network import MemoryHost
@@ -71,16 +71,24 @@ class LabServer:
     """A homeserver of a world; `up` says whether its process runs."""
 
     def __init__(
-        self, world: World, name: str, host: MemoryHost, settings: Mapping[str, Any], policies: Policies
+        self,
+        world: World,
+        name: str,
+        host: MemoryHost,
+        settings: Mapping[str, Any],
+        policies: Policies,
+        *,
+        database: Database | None = None,
+        keys: SigningKeys | None = None,
     ) -> None:
         self.world = world
         self.name = name
         self.host = host
         self.settings = {**SETTINGS, **settings}
         self.policies = policies
-        self.database: Database = open_database()
+        self.database = database or open_database()
         self.entropy = SeededEntropy(f"{world.seed} {name}")
-        self.keys = new_signing_keys(parse_server_name(name), self.entropy)
+        self.keys = keys or new_signing_keys(parse_server_name(name), self.entropy)
         self.fatal: list[str] = []
         self.up = False
         self.skew_ms = 0

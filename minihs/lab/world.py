@@ -79,12 +79,20 @@ class World:
     # Servers and people
 
     def add_server(
-        self, name: str, *, settings: Mapping[str, Any] | None = None, policies: Policies | None = None
+        self,
+        name: str,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        policies: Policies | None = None,
+        **details: Any,
     ) -> LabServer:
-        """One more server, started; it listens for others at NAME:8448 and for clients at port 8008."""
+        """One more server, started; it listens for others at NAME:8448 and for clients at port 8008.
+
+        `details` may be a `database` that is there already, and signing `keys`.
+        """
         host = self._host(f"10.0.{len(self.servers)}.1", name, name)
         chosen = {**self._settings, **(settings or {})}
-        server = self._make_server(name, host, chosen, policies or self._policies)
+        server = self._make_server(name, host, chosen, policies or self._policies, **details)
         self.servers[name] = server
         server.start()
         return server
@@ -116,9 +124,9 @@ class World:
         return client
 
     def _make_server(
-        self, name: str, host: MemoryHost, settings: Mapping[str, Any], policies: Policies
+        self, name: str, host: MemoryHost, settings: Mapping[str, Any], policies: Policies, **details: Any
     ) -> LabServer:
-        return LabServer(self, name, host, settings, policies)
+        return LabServer(self, name, host, settings, policies, **details)
 
     def _make_client(self, name: str, server: LabServer, host: MemoryHost) -> Client:
         return Client(self, name, server, host)

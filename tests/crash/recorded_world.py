@@ -70,7 +70,7 @@ class Life:
         return Hand(name, self.ledger, MemoryLine(self.world), self.token, self.room_id)
 
     def advance(self, ms: float) -> None:
-        self.world.advance(ms, step_ms=5)
+        self.world.advance(ms)
 
 
 @dataclass
@@ -258,7 +258,7 @@ def survive(database: Database, recording: Recording, ledger: Ledger, now_ms: in
     life = Life(world, ledger, recording.token, recording.room_id)
     hand = life.hand("returned")
     repeat_requests(hand, also_actions=seed % 2 == 0)
-    world.advance(ALL_OVER_MS, step_ms=500)
+    world.advance(ALL_OVER_MS)
     check(ledger, gather_evidence(hand))
     server.stop()
 

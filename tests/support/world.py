@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from minihs.federation.signing_keys import SigningKeys
 from minihs.lab.memory_network import MemoryHost
 from minihs.lab.people import Client as LabClient
 from minihs.lab.servers import LabServer
 from minihs.lab.world import World as LabWorld
 from minihs.server import Policies
+from minihs.store.database import Database
 from tests.support.http import Connection, HttpDriver, Response, check_response
 
 
@@ -24,9 +26,12 @@ class World(LabWorld):
             names, seed=seed, settings=_dotted(settings), latency_ms=0.5, client_latency_ms=0, yields=False
         )
 
-    def add(self, name: str, **settings: Any) -> HomeServer:
+    def add(
+        self, name: str, *, database: Database | None = None, keys: SigningKeys | None = None, **settings: Any
+    ) -> HomeServer:
         """A server that listens for others at NAME:8448."""
-        return cast(HomeServer, self.add_server(name, settings=_dotted(settings)))
+        server = self.add_server(name, settings=_dotted(settings), database=database, keys=keys)
+        return cast(HomeServer, server)
 
     def __getitem__(self, name: str) -> HomeServer:
         return cast(HomeServer, self.server(name))
@@ -35,9 +40,9 @@ class World(LabWorld):
         super().advance(ms=ms, **durations)
 
     def _make_server(
-        self, name: str, host: MemoryHost, settings: Mapping[str, Any], policies: Policies
+        self, name: str, host: MemoryHost, settings: Mapping[str, Any], policies: Policies, **details: Any
     ) -> LabServer:
-        return HomeServer(self, name, host, settings, policies)
+        return HomeServer(self, name, host, settings, policies, **details)
 
     def _make_client(self, name: str, server: LabServer, host: MemoryHost) -> LabClient:
         return Client(self, name, server, host)

@@ -122,9 +122,9 @@ class Scene:
         self.alice.send(self.room_id, BODY)
         self.link(Link.REFUSING)
         self.alice.send(self.room_id, BODY + "-1")
-        self.world.advance(5_000, step_ms=50)
+        self.world.advance(5_000)
         self.link(Link.UP)
-        self.world.advance(20_000, step_ms=50)
+        self.world.advance(20_000)
         levels = self.alice.state(self.room_id)["m.room.power_levels", ""]["content"]
         self.alice.set_state(
             self.room_id, "m.room.power_levels", {**levels, "events": {"m.room.message": 100}}
