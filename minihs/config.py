@@ -98,6 +98,18 @@ class FuturesSection(Section, frozen=True):
     """Whether the delay ID alone is enough on the unstable action paths."""
     unstable_conflict: Literal[404, 409] = 404
     """What an action that contradicts the outcome answers on unstable paths."""
+    authorisation: Literal["send", "schedule", "both"] = "send"
+    """Experiment: when the room's auth rules are asked. With `schedule` a future is sent without asking them
+    again, and other servers refuse what its sender has lost the right to."""
+    cancel_rule: Literal["dialect", "never", "other-sender", "any"] = "dialect"
+    """Experiment: which newer state events end a future: those that its dialect says, none, those of other
+    users, any. Counts for what is scheduled from now on."""
+    management: Literal["owner", "capability"] = "owner"
+    """Experiment: who may send, cancel and restart on the stable paths: its owner, or whoever knows the
+    delay ID. On the unstable paths `unauthenticated_management` decides; with `capability` also other users'
+    access tokens are welcome there."""
+    overdue: Literal["send", "fail"] = "send"
+    """Experiment: what becomes of futures whose time came while the server was away."""
 
 
 class FederationSection(Section, frozen=True):
@@ -269,6 +281,11 @@ def _check(config: Config) -> None:
     if {"tokens-on-send", "future-id"} <= set(config.futures.dialects):
         raise InvalidSettings(
             "futures.dialects: tokens-on-send and future-id use the same parameters; name one of them."
+        )
+    if config.futures.management == "capability" and not config.futures.unauthenticated_management:
+        raise InvalidSettings(
+            "futures.management: with capability the delay ID is enough, which contradicts"
+            " futures.unauthenticated_management = false."
         )
     if (config.server.tls_certificate is None) != (config.server.tls_private_key is None):
         raise InvalidSettings("server.tls_certificate and server.tls_private_key go together.")

@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
+from msgspec.structs import replace
 
 from minihs.futures.commands import StateChanged
 from minihs.futures.model import CancelRule, Future
 
 CancelPolicy = Callable[[Future, StateChanged], bool]
 """Whether a state event ends a scheduled future."""
+
+CancelRuling = Callable[[Future], Future]
+"""The future with the cancel rule that it is to be scheduled with."""
 
 DAY_MS = 24 * 60 * 60 * 1000
 
@@ -33,6 +37,22 @@ def by_cancel_rule(future: Future, change: StateChanged) -> bool:
 def never_cancel(future: Future, change: StateChanged) -> bool:  # noqa: ARG001 - the shape of a policy
     """Futures outlive every change of state."""
     return False
+
+
+def as_its_dialect_says(future: Future) -> Future:
+    """The cancel rule is the dialect's."""
+    return future
+
+
+def always(rule: CancelRule) -> CancelRuling:
+    """One cancel rule for the futures of every dialect; with NEVER a future also outlives the state event
+    that it came with."""
+
+    def ruling(future: Future) -> Future:
+        bound_to = None if rule is CancelRule.NEVER else future.bound_to
+        return replace(future, cancel_rule=rule, bound_to=bound_to)
+
+    return ruling
 
 
 class FutureLimits(msgspec.Struct, frozen=True, kw_only=True):

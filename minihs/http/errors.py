@@ -20,6 +20,7 @@ from minihs.homeserver.accounts.profiles import KeyTooLarge, ProfileTooLarge
 from minihs.homeserver.accounts.push_rules import BadRulePlace
 from minihs.homeserver.accounts.sessions import UnknownToken
 from minihs.homeserver.accounts.users import InvalidUsername, UserInUse
+from minihs.homeserver.futures.errors import Overdue
 from minihs.platform.lanes import LaneFull
 from minihs.store.writer import WriterStopped
 
@@ -135,6 +136,7 @@ TRANSLATIONS: dict[type[Exception], Callable[[Any], MatrixError]] = {
     refusals.StillInRoom: _plain(400, "M_UNKNOWN"),
     refusals.UnableToAuthoriseJoin: _plain(400, "M_UNABLE_TO_AUTHORISE_JOIN"),
     refusals.UnableToGrantJoin: _plain(400, "M_UNABLE_TO_GRANT_JOIN"),
+    Overdue: _plain(503, "ORG.MINIHS.OVERDUE"),
     RemoteRefusal: _remote_refusal,
     Unreachable: _plain(502, "M_UNKNOWN"),
     LaneFull: _lane_full,

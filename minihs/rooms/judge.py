@@ -38,3 +38,29 @@ class Judge:
 
 
 THE_RULES = Judge()
+
+
+class JudgedWhenScheduled(Judge):
+    """Asks another judge about everything but futures: what they may do was settled when they were scheduled.
+
+    Only our own server may think so. Others ask the rules, and refuse what a sender has lost the right to.
+    """
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+
+    def own(self, event: Event, state: Mapping[StateKey, Event], *, was_future: bool) -> Allowed | Refused:
+        return NOT_ASKED if was_future else self._judge.own(event, state, was_future=False)
+
+    def received(
+        self,
+        event: Event,
+        cited: CitedEvents,
+        state_before: Mapping[StateKey, Event],
+        current_state: Mapping[StateKey, Event] | None,
+    ) -> Reject | SoftFail | Accept:
+        return self._judge.received(event, cited, state_before, current_state)
+
+
+NOT_ASKED = Allowed("none")
+"""The verdict on a future whose rights were judged when it was scheduled."""

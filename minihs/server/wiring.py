@@ -35,6 +35,7 @@ from minihs.homeserver.room_actions.directory import Directory
 from minihs.homeserver.room_actions.guest_access import GuestAccess
 from minihs.homeserver.room_actions.membership import Membership
 from minihs.homeserver.room_actions.published_rooms import PublishedRooms
+from minihs.homeserver.room_actions.rehearsal import make_rehearsal
 from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
 from minihs.homeserver.room_actions.sending import Sending
 from minihs.homeserver.room_actions.upgrade import RoomUpgrade
@@ -53,6 +54,7 @@ from minihs.server.federation import Federation, wire_federation
 from minihs.server.platform import CannotStart, Platform
 from minihs.server.policies import Policies
 from minihs.server.send_time import as_outcome, standing_at_send_time
+from minihs.server.variants import admission_of, authorities_of, cancel_ruling_of, judge_of, overdue_of
 from minihs.store.access_tokens import AccessTokenStore
 from minihs.store.account_data import AccountDataStore
 from minihs.store.database import Database
@@ -124,6 +126,7 @@ async def wire(
     `policies` are for experiments.
     """
     policies = policies or Policies()
+    judge = judge_of(config.futures, policies.judge)
     clock, entropy, reader = platform.clock, platform.entropy, database.reader
     server_name = keys.server_name
     writer = Writer(database.writing, clock=clock, workers=platform.commit_worker, on_fatal=on_fatal)
@@ -167,7 +170,7 @@ async def wire(
         clock=clock,
         entropy=entropy,
         wake_federation=federation.sender.wake,
-        judge=policies.judge,
+        judge=judge,
     )
     rooms = room_service.rooms
 
@@ -215,7 +218,7 @@ async def wire(
         receipts_edu=sync.receipts.inbound_edu,
         has_account=has_account,
         membership_changed=membership_changed,
-        judge=policies.judge,
+        judge=judge,
     )
 
     # What users do with rooms.
@@ -274,6 +277,16 @@ async def wire(
         retention_count=config.futures.retention_count,
     )
     transactions = Transactions(TransactionStore(reader), writer, clock)
+    standing_of = standing_at_send_time(user_store)
+    rehearsal = make_rehearsal(
+        server_name=server_name,
+        rehearsed=room_service.rehearsed,
+        events=events,
+        memberships=memberships,
+        writer=writer,
+        profile_of=profiles.in_member_events,
+        directory=directory,
+    )
 
     def charge_due(user_id: UserID) -> None:
         limiter.charge("futures_due", user_id)
@@ -286,13 +299,17 @@ async def wire(
         server_name=server_name,
         rooms=rooms,
         sender=policies.future_sender(sending, rooms, writer),
-        standing_of=standing_at_send_time(user_store),
+        standing_of=standing_of,
         describe=as_outcome,
         charge=policies.charge_due(charge_due),
         limits=limits,
         outcomes=outcomes,
         cancels=policies.cancels,
-        admission=None if policies.admission is None else policies.admission(rooms),
+        cancel_ruling=cancel_ruling_of(config.futures),
+        admission=policies.admission(rooms)
+        if policies.admission is not None
+        else admission_of(config.futures, rehearsal, standing_of),
+        admit_overdue=overdue_of(config.futures),
         announce=lambda user_id: sync.notifier.wake((user_id,)),
     )
     try:
@@ -306,7 +323,7 @@ async def wire(
             clock=clock,
             entropy=entropy,
             limits=limits,
-            unauthenticated_management=config.futures.unauthenticated_management,
+            authorities=authorities_of(config.futures),
             unstable_conflict=config.futures.unstable_conflict,
             more=policies.dialects(futures.futures),
         )

@@ -41,8 +41,8 @@ class Bench:
         )
         run(self.clock, self.scheduler.start())
 
-    async def when_due(self, future_id: FutureID, *, exempt: bool = False) -> None:
-        self.begun.append((future_id, exempt))
+    async def when_due(self, future_id: FutureID, *, overdue: bool = False) -> None:
+        self.begun.append((future_id, overdue))
         if self.hold:
             waiting: Deferred[None] = Deferred()
             self.open.append(waiting)
@@ -80,7 +80,7 @@ def test_far_times_are_looked_at_now_and_then() -> None:
     assert timer.getTime() - bench.clock.seconds() == LONGEST_SLEEP_MS / 1000
 
 
-def test_what_was_overdue_at_the_start_goes_out_at_once_in_order_and_exempt() -> None:
+def test_what_was_overdue_at_the_start_goes_out_at_once_in_order_as_overdue() -> None:
     bench = Bench([(-10, FutureID(1)), (-30, FutureID(2)), (0, FutureID(3)), (5, FutureID(4))])
     bench.turns()
     assert bench.begun == [(2, True), (1, True), (3, True)]

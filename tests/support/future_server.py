@@ -27,6 +27,7 @@ from minihs.homeserver.transactions import Transactions
 from minihs.http.client_api.send import Send
 from minihs.http.dialects.base import Dialect, OrdinarySend
 from minihs.http.dialects.build import build_dialects
+from minihs.http.dialects.management import BEARER, OWNER, Authorities
 from minihs.http.dialects.table import Dialects
 from minihs.http.errors import to_matrix_error
 from minihs.http.limits import DEFAULT_LIMITS, Limit, RateLimiter
@@ -167,7 +168,7 @@ class FutureServer(RoomServer):
             clock=self.clock,
             entropy=self.entropy,
             limits=self.limits,
-            unauthenticated_management=self.unauthenticated_management,
+            authorities=Authorities(unstable=BEARER if self.unauthenticated_management else OWNER),
             unstable_conflict=self.unstable_conflict,
             more=self.more_dialects,
         )

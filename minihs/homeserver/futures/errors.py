@@ -80,6 +80,13 @@ class TokenSpent(NotFound):
         super().__init__("This token is spent: its delayed event is finalised.")
 
 
+class Overdue(HomeserverError):
+    """The time came while the server was away, and this server does not send what is overdue."""
+
+    def __init__(self) -> None:
+        super().__init__("The server was not running when this delayed event was due.")
+
+
 def as_error(refused: Refused) -> HomeserverError:
     """What the engine's refusal of a command is to whoever gave it."""
     match refused.reason:

@@ -7,7 +7,13 @@ from collections.abc import Callable
 import msgspec
 
 from minihs.events.ids import ServerName, UserID
-from minihs.futures.policies import CancelPolicy, FutureLimits, by_cancel_rule
+from minihs.futures.policies import (
+    CancelPolicy,
+    CancelRuling,
+    FutureLimits,
+    as_its_dialect_says,
+    by_cancel_rule,
+)
 from minihs.homeserver.futures.due_times import DueTimes
 from minihs.homeserver.futures.finding import FutureFinder
 from minihs.homeserver.futures.groups import FutureGroups
@@ -56,14 +62,17 @@ async def open_future_service(
     outcomes: Stream,
     announce: Callable[[UserID], None],
     cancels: CancelPolicy = by_cancel_rule,
+    cancel_ruling: CancelRuling = as_its_dialect_says,
     admission: Admission | None = None,
+    admit_overdue: Callable[[UserID], None] = lambda _owner: None,
 ) -> FutureService:
     """The futures service over a database; it observes `rooms` from now on. Time stands still for it until
     `scheduler.start()`.
 
     `sender` sends events (`Sending`), `standing_of` says what an account may do, `describe` puts a refusal
-    into Matrix' words, `charge` takes one due send from a user's budget. `outcomes` goes on behind
-    `FutureStore.last_position`; `announce` is called with a user's ID when one of theirs is durable.
+    into Matrix' words, `charge` takes one due send from a user's budget, and after a restart `admit_overdue`
+    is asked instead. `outcomes` goes on behind `FutureStore.last_position`; `announce` is called with a
+    user's ID when one of theirs is durable.
     """
     store = FutureStore(reader)
     steady = SteadyClock(clock, store)
@@ -91,6 +100,7 @@ async def open_future_service(
         standing_of=standing_of,
         describe=describe,
         charge=charge,
+        admit_overdue=admit_overdue,
     )
     finder = FutureFinder(store=store, groups=groups, retention=retention)
     tokens = FutureTokens(store)
@@ -107,6 +117,7 @@ async def open_future_service(
         rooms=rooms,
         limits=limits,
         admission=admission,
+        cancel_ruling=cancel_ruling,
     )
     futures = Futures(
         store=store,

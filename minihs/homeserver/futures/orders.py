@@ -16,6 +16,7 @@ from minihs.events.ids import RoomID, ServerName, UserID
 from minihs.events.limits import MAX_PDU_BYTES, EventTooLarge, check_key
 from minihs.futures.model import CancelRule
 from minihs.homeserver.errors import BadContent, InvalidParam, TooLarge
+from minihs.homeserver.rooms.drafts import EventDraft
 
 MAX_TIMEOUT_MS = 2**53 - 1
 """What JSON can carry; with no limit of delays, the end of what is a delay."""
@@ -45,6 +46,19 @@ class FutureOrder(msgspec.Struct, frozen=True, kw_only=True):
     sticky_duration_ms: int | None = None
     origin_server_ts: int | None = None
     request: Mapping[str, Any] = msgspec.field(default_factory=dict)
+
+
+def draft_of(order: FutureOrder) -> EventDraft:
+    """The event as it would be sent now."""
+    return EventDraft(
+        room_id=order.room_id,
+        sender=order.owner,
+        type=order.type,
+        content=order.content,
+        state_key=order.state_key,
+        origin_server_ts=order.origin_server_ts,
+        sticky_duration_ms=order.sticky_duration_ms,
+    )
 
 
 def check_order(order: FutureOrder, server_name: ServerName) -> None:

@@ -37,7 +37,7 @@ LONGEST_SLEEP_MS = 10_000
 class DueSender(Protocol):
     """Sends what is due (`FutureSending`)."""
 
-    async def when_due(self, future_id: FutureID, *, exempt: bool = False) -> None:
+    async def when_due(self, future_id: FutureID, *, overdue: bool = False) -> None:
         """May be called early, late, repeatedly, and for a future that waits no more."""
 
 
@@ -128,7 +128,7 @@ class Scheduler:
 
     def _begin(self, due_ms: int, future_id: FutureID) -> None:
         self._under_way += 1
-        sending = Deferred.fromCoroutine(self._sender.when_due(future_id, exempt=due_ms <= self._started_ms))
+        sending = Deferred.fromCoroutine(self._sender.when_due(future_id, overdue=due_ms <= self._started_ms))
         sending.addErrback(_log_failure).addBoth(self._ended)
 
     def _ended(self, _: None) -> None:

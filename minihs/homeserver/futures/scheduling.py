@@ -15,7 +15,7 @@ from minihs.events.ids import EventID, RoomID, ServerName, UserID
 from minihs.futures.commands import Schedule
 from minihs.futures.effects import Effect, Refused, Stored
 from minihs.futures.model import Future, FutureGroup, FutureID, GroupID, Millis
-from minihs.futures.policies import FutureLimits
+from minihs.futures.policies import CancelRuling, FutureLimits, as_its_dialect_says
 from minihs.homeserver.errors import UnknownRoom
 from minihs.homeserver.futures.errors import (
     DelayTooLarge,
@@ -80,6 +80,7 @@ class FutureScheduling:
         rooms: Rooms,
         limits: FutureLimits,
         admission: Admission | None = None,
+        cancel_ruling: CancelRuling = as_its_dialect_says,
     ) -> None:
         self._server_name = server_name
         self._store = store
@@ -93,6 +94,7 @@ class FutureScheduling:
         self._rooms = rooms
         self._limits = limits
         self._admission = admission
+        self._cancel_ruling = cancel_ruling
         self._last_id = FutureID(0)
         self._arriving: dict[UserID, int] = {}
 
@@ -279,7 +281,7 @@ class FutureScheduling:
 
     def _future(self, order: FutureOrder) -> Future:
         self._last_id = FutureID(self._last_id + 1)
-        return Future(
+        future = Future(
             id=self._last_id,
             delay_id=token_urlsafe(self._entropy, ID_BYTES),
             owner=order.owner,
@@ -295,6 +297,7 @@ class FutureScheduling:
             part=order.part,
             bound_to=order.bound_to,
         )
+        return self._cancel_ruling(future)
 
 
 def _payload(order: FutureOrder) -> Payload:

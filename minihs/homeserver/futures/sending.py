@@ -65,6 +65,8 @@ class FutureSending:
     """Sends futures.
 
     `charge` takes one due send from its owner's budget and raises LimitExceeded when none is left.
+    `admit_overdue` is asked instead about what came due while the server was away; it raises what the future
+    then has failed with.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class FutureSending:
         standing_of: StandingOf,
         describe: DescribeError,
         charge: Callable[[UserID], None],
+        admit_overdue: Callable[[UserID], None],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -89,6 +92,7 @@ class FutureSending:
         self._standing_of = standing_of
         self._describe = describe
         self._charge = charge
+        self._admit_overdue = admit_overdue
         self._tries: dict[FutureID, int] = {}
         self._observer: Callable[[int], None] | None = None
 
@@ -98,12 +102,12 @@ class FutureSending:
 
     async def on_command(self, live: LiveGroup, effect: SendEvent) -> None:
         """Send because somebody asked for it; raises what sending the event raises."""
-        failure = await self._make(live, effect, exempt=False)
+        failure = await self._make(live, effect, overdue=False)
         if failure is not None:
             raise failure
 
-    async def when_due(self, future_id: FutureID, *, exempt: bool = False) -> None:
-        """Send what is due in the group of a future; `exempt` from the budget after a restart.
+    async def when_due(self, future_id: FutureID, *, overdue: bool = False) -> None:
+        """Send what is due in the group of a future; `overdue`: since before the server started.
 
         May be called early, late, repeatedly, and for a future that waits no more.
         """
@@ -122,19 +126,19 @@ class FutureSending:
         effect = effects[0]
         if isinstance(effect, SendEvent):
             self._groups.update(live, group)
-            await self._make(live, effect, exempt=exempt)
+            await self._make(live, effect, overdue=overdue)
             if effect.future.id != future_id:
                 self._wait_again(live, future_id)
 
-    async def _make(self, live: LiveGroup, effect: SendEvent, *, exempt: bool) -> Exception | None:
+    async def _make(self, live: LiveGroup, effect: SendEvent, *, overdue: bool) -> Exception | None:
         """Make the event; None, or why not. The group hears of it either way."""
         live.begin()
         try:
-            return await self._try(live, effect, exempt)
+            return await self._try(live, effect, overdue)
         finally:
             live.end()
 
-    async def _try(self, live: LiveGroup, effect: SendEvent, exempt: bool) -> Exception | None:
+    async def _try(self, live: LiveGroup, effect: SendEvent, overdue: bool) -> Exception | None:
         future = effect.future
         written: list[Effect] = []
 
@@ -143,8 +147,8 @@ class FutureSending:
 
         live.pending += 1
         try:
-            if not exempt:
-                self._charge(future.owner)
+            admit = self._admit_overdue if overdue else self._charge
+            admit(future.owner)
             event_id = await self._send(future, also)
         except _Superseded:
             live.pending -= 1

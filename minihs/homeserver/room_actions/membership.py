@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 from twisted.logger import Logger
 
 from minihs.events.event import StateKey
@@ -43,6 +44,16 @@ MAX_KNOWN_SERVERS = 10
 """How many servers of a room that we left are tried after those that the request names."""
 
 Content = Mapping[str, Any]
+
+
+class Along(msgspec.Struct, frozen=True):
+    """What goes with a member event: rows to store with it, the future that it was."""
+
+    also: Also
+    delay_id: str | None = None
+    was_future: bool = False
+
+
 ProfileOf = Callable[[UserID], Awaitable[Mapping[str, Any]]]
 
 
@@ -167,31 +178,29 @@ class Membership:
         content: Content,
         *,
         is_guest: bool = False,
-        also: Also | None = None,
-        delay_id: str | None = None,
+        along: Along | None = None,
     ) -> EventID:
         """What setting the state event `m.room.member` asks for, by the same ways as the calls above.
 
         Returns the event that now is the target's membership. Raises BadContent for content of the wrong
-        shape, and what the calls above raise. `also` is given to `Rooms.send`; it is not called where another
-        server takes part. With it, an event is sent even when it would change nothing. `delay_id` names the
-        future that the event was.
+        shape, and what the calls above raise. Nothing of `along` happens where another server takes part;
+        with it, an event is sent even when it would change nothing.
         """
         check_state_content(MEMBER, content)
         wanted = content["membership"]
         if wanted == "join" and sender == target:
             row = await self._memberships.maybe_membership(sender, room_id)
-            return await self._join(sender, room_id, content, (), is_guest, row, also, delay_id)
+            return await self._join(sender, room_id, content, (), is_guest, row, along)
         if wanted == "knock" and sender == target:
             row = await self._memberships.maybe_membership(sender, room_id)
-            return await self._knock(sender, room_id, content, (), row, also, delay_id)
+            return await self._knock(sender, room_id, content, (), row, along)
         if wanted == "invite":
-            return await self._invite(sender, room_id, target, content, also, delay_id)
+            return await self._invite(sender, room_id, target, content, along)
         if wanted == "leave" and sender == target:
-            return await self._leave(sender, room_id, content, also, delay_id)
+            return await self._leave(sender, room_id, content, along)
         if wanted == "leave" and await self._current(room_id, target) != "ban":
-            return await self._kick(sender, room_id, target, content, also, delay_id)
-        return await self._send(sender, room_id, target, content, also, delay_id)
+            return await self._kick(sender, room_id, target, content, along)
+        return await self._send(sender, room_id, target, content, along)
 
     async def lets_guests_in(self, room_id: RoomID) -> bool:
         """Whether guests may be in the room (Client-Server API, "Guest Access", server behaviour)."""
@@ -231,8 +240,7 @@ class Membership:
         via: Sequence[ServerName],
         is_guest: bool,
         row: MembershipRow | None,
-        also: Also | None,
-        delay_id: str | None = None,
+        along: Along | None,
     ) -> EventID:
         wanted = {**await self._profile_of(user_id), **content}
         wanted.pop(AUTHORISED_VIA, None)  # only this server says who vouches
@@ -250,7 +258,7 @@ class Membership:
             else:
                 if authoriser is not None:
                     wanted[AUTHORISED_VIA] = authoriser
-                return await self._send(user_id, room_id, user_id, wanted, also, delay_id)
+                return await self._send(user_id, room_id, user_id, wanted, along)
         else:
             servers = await self._resident_servers(room_id, row, via)
         joined = await self._remote.join_remote(room_id, user_id, servers, wanted)
@@ -270,12 +278,11 @@ class Membership:
         content: Content,
         via: Sequence[ServerName],
         row: MembershipRow | None,
-        also: Also | None,
-        delay_id: str | None = None,
+        along: Along | None,
     ) -> EventID:
         wanted = {**await self._profile_of(user_id), **content}
         if await self._is_here(room_id, row):
-            return await self._send(user_id, room_id, user_id, wanted, also, delay_id)
+            return await self._send(user_id, room_id, user_id, wanted, along)
         servers = await self._resident_servers(room_id, row, via)
         return await self._event_of(
             user_id, await self._remote.knock_remote(room_id, user_id, servers, wanted)
@@ -287,16 +294,15 @@ class Membership:
         room_id: RoomID,
         target: UserID,
         content: Content,
-        also: Also | None,
-        delay_id: str | None = None,
+        along: Along | None,
     ) -> EventID:
         current = await self._rooms.state_event(room_id, MEMBER, target)
-        if current is not None and current.membership == "invite" and also is None:
+        if current is not None and current.membership == "invite" and along is None:
             await self._check_joined(sender, room_id)
             return current.event_id
         if server_name_of(target) == self._server_name:
             return await self._send(
-                sender, room_id, target, {**await self._profile_of(target), **content}, also, delay_id
+                sender, room_id, target, {**await self._profile_of(target), **content}, along
             )
         await self._check_federates(room_id)
         draft = EventDraft(room_id=room_id, sender=sender, type=MEMBER, state_key=target, content=content)
@@ -307,16 +313,15 @@ class Membership:
         user_id: UserID,
         room_id: RoomID,
         content: Content,
-        also: Also | None,
-        delay_id: str | None = None,
+        along: Along | None,
     ) -> EventID:
         row = await self._memberships.maybe_membership(user_id, room_id)
         if row is None:
             raise Forbidden("You are not in this room.")
-        if row.membership == "leave" and also is None:
+        if row.membership == "leave" and along is None:
             return row.event_id
         if await self._is_here(room_id, row):
-            return await self._send(user_id, room_id, user_id, content, also, delay_id)
+            return await self._send(user_id, room_id, user_id, content, along)
         servers = await self._servers_to_ask(room_id, row, ())
         await self._remote.leave_remote(room_id, user_id, servers, content)
         return await self._event_of(user_id, room_id)
@@ -327,13 +332,12 @@ class Membership:
         room_id: RoomID,
         target: UserID,
         content: Content,
-        also: Also | None,
-        delay_id: str | None = None,
+        along: Along | None,
     ) -> EventID:
         if await self._current(room_id, target) not in PRESENT:
             await self._check_joined(sender, room_id)
             raise Forbidden(f"{target} is not in this room.")
-        return await self._send(sender, room_id, target, content, also, delay_id)
+        return await self._send(sender, room_id, target, content, along)
 
     async def _send(
         self,
@@ -341,13 +345,18 @@ class Membership:
         room_id: RoomID,
         target: UserID,
         content: Content,
-        also: Also | None,
-        delay_id: str | None = None,
+        along: Along | None,
     ) -> EventID:
         draft = EventDraft(
-            room_id=room_id, sender=sender, type=MEMBER, state_key=target, content=content, delay_id=delay_id
+            room_id=room_id,
+            sender=sender,
+            type=MEMBER,
+            state_key=target,
+            content=content,
+            delay_id=None if along is None else along.delay_id,
+            was_future=along is not None and along.was_future,
         )
-        return (await self._rooms.send(draft, also=also)).event_id
+        return (await self._rooms.send(draft, also=None if along is None else along.also)).event_id
 
     async def _is_here(self, room_id: RoomID, row: MembershipRow | None) -> bool:
         """Whether this server can act in the room by itself.

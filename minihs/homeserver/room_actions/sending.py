@@ -12,7 +12,7 @@ from minihs.events.event import Event
 from minihs.events.ids import EventID, InvalidIdentifier, RoomID, UserID, parse_event_id, parse_user_id
 from minihs.homeserver.errors import BadContent, Forbidden, InvalidParam, NotFound
 from minihs.homeserver.room_actions.directory import CANONICAL_ALIAS, Directory
-from minihs.homeserver.room_actions.membership import MEMBER, Membership
+from minihs.homeserver.room_actions.membership import MEMBER, Along, Membership
 from minihs.homeserver.room_actions.state_content import check_state_content
 from minihs.homeserver.rooms.commits import Also
 from minihs.homeserver.rooms.drafts import EventDraft
@@ -49,8 +49,7 @@ class Sending:
                 _target(draft.state_key),
                 draft.content,
                 is_guest=is_guest,
-                also=also,
-                delay_id=draft.delay_id,
+                along=None if also is None else Along(also, draft.delay_id, draft.was_future),
             )
         else:
             check_state_content(draft.type, draft.content)

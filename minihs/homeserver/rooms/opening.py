@@ -12,6 +12,7 @@ from minihs.homeserver.rooms.commits import RoomCommits
 from minihs.homeserver.rooms.memory import RoomMemories
 from minihs.homeserver.rooms.placement import RoomPlacement
 from minihs.homeserver.rooms.redactions import RoomRedactions
+from minihs.homeserver.rooms.rehearsal import RehearsedRooms
 from minihs.homeserver.rooms.service import Rooms
 from minihs.homeserver.rooms.states import RoomStates
 from minihs.platform.clock import Clock
@@ -28,9 +29,10 @@ ROOMS_IN_MEMORY = 1_000
 
 
 class RoomService(msgspec.Struct, frozen=True, kw_only=True):
-    """The room service and what others read beside it."""
+    """The room service and what others read beside it; `rehearsed` are `RehearsedRooms`."""
 
     rooms: Rooms
+    rehearsed: Rooms
     memories: RoomMemories
     events: EventStore
     stream: Stream
@@ -50,15 +52,15 @@ async def open_room_service(
     events = EventStore(reader)
     lowest, highest = await events.positions()
     state_groups = await StateStore.open(reader)
-    rooms = RoomStore(reader)
-    await rooms.load()
+    room_store = RoomStore(reader)
+    await room_store.load()
     stream = Stream(highest)
     states = RoomStates(events, state_groups)
-    memories = RoomMemories(rooms, events, state_groups, capacity=ROOMS_IN_MEMORY)
+    memories = RoomMemories(room_store, events, state_groups, capacity=ROOMS_IN_MEMORY)
     commits = RoomCommits(
         server_name=signer.server_name,
         writer=writer,
-        rooms=rooms,
+        rooms=room_store,
         events=events,
         states=state_groups,
         reads=states,
@@ -71,7 +73,7 @@ async def open_room_service(
     placement = RoomPlacement(
         server_name=signer.server_name,
         writer=writer,
-        rooms=rooms,
+        rooms=room_store,
         events=events,
         state_groups=state_groups,
         memories=memories,
@@ -79,15 +81,18 @@ async def open_room_service(
         redactions=redactions,
         commits=commits,
     )
-    service = Rooms(
-        signer=signer,
-        clock=clock,
-        entropy=entropy,
-        memories=memories,
-        states=states,
-        redactions=redactions,
-        commits=commits,
-        placement=placement,
-        judge=judge,
+    rooms, rehearsed = (
+        kind(
+            signer=signer,
+            clock=clock,
+            entropy=entropy,
+            memories=memories,
+            states=states,
+            redactions=redactions,
+            commits=commits,
+            placement=placement,
+            judge=judge,
+        )
+        for kind in (Rooms, RehearsedRooms)
     )
-    return RoomService(rooms=service, memories=memories, events=events, stream=stream)
+    return RoomService(rooms=rooms, rehearsed=rehearsed, memories=memories, events=events, stream=stream)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred
 
 from minihs.events.build import EventTooLarge, build_event
@@ -34,7 +35,7 @@ from minihs.homeserver.rooms.redactions import RoomRedactions
 from minihs.homeserver.rooms.states import IncompleteHistory, RoomStates
 from minihs.platform.clock import Clock
 from minihs.platform.entropy import Entropy
-from minihs.rooms.auth import Refused, authorise
+from minihs.rooms.auth import Allowed, Refused
 from minihs.rooms.judge import Judge
 from minihs.rooms.power import CREATE, POWER_LEVELS, PowerLevels
 from minihs.rooms.state_map import StateMap
@@ -42,13 +43,28 @@ from minihs.store.events import EventRow, Standing
 from minihs.store.state import StateGroup
 from minihs.store.writer import BatchFailed
 
-__all__ = ["CommittedEvent", "EventDraft", "RoomObserver", "Rooms"]
+__all__ = ["CommittedEvent", "EventDraft", "Judged", "RoomObserver", "Rooms"]
 
 MAX_DEPTH = (1 << 53) - 1
 """Highest `depth`: the largest integer of canonical JSON (room versions, event format)."""
 
 MAX_PREV_EVENTS = 20
 """A PDU names at most 20 previous events (room versions, event format); the others stay for later."""
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """An event of our own as it was built, the state that the auth rules were shown, and what they say."""
+
+    event: Event
+    state: Mapping[StateKey, Event]
+    verdict: Allowed | Refused
+
+    def allowed(self) -> Event:
+        """The event; Forbidden with the rule's number when it may not be made."""
+        verdict = self.verdict
+        if isinstance(verdict, Refused):
+            raise Forbidden(f"{verdict.reason} (auth rule {verdict.rule})", verdict.rule)
+        return self.event
 
 
 class Rooms:
@@ -259,13 +275,11 @@ class Rooms:
         await self._load_auth_events(room, (draft,))
         return self._authorised(room, draft)
 
-    async def would_be_allowed(self, draft: EventDraft) -> Refused | None:
-        """Whether the event would be authorised now; None when it would."""
+    async def judged(self, draft: EventDraft) -> Judged:
+        """What the auth rules would say of the event now; nothing is stored."""
         room = await self._memories.one(draft.room_id)
         await self._load_auth_events(room, (draft,))
-        event, state = self._built(room, draft)
-        verdict = authorise(event, state, room.version)
-        return verdict if isinstance(verdict, Refused) else None
+        return self._judged(room, draft)
 
     # Events from elsewhere
 
@@ -371,11 +385,11 @@ class Rooms:
             room.remember(found.values())
 
     def _authorised(self, room: RoomMemory, draft: EventDraft) -> Event:
+        return self._judged(room, draft).allowed()
+
+    def _judged(self, room: RoomMemory, draft: EventDraft) -> Judged:
         event, state = self._built(room, draft)
-        verdict = self._judge.own(event, state, was_future=draft.was_future)
-        if isinstance(verdict, Refused):
-            raise Forbidden(f"{verdict.reason} (auth rule {verdict.rule})", verdict.rule)
-        return event
+        return Judged(event, state, self._judge.own(event, state, was_future=draft.was_future))
 
     def _built(self, room: RoomMemory, draft: EventDraft) -> tuple[Event, dict[StateKey, Event]]:
         state: dict[StateKey, Event] = {}

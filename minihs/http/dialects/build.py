@@ -14,7 +14,7 @@ from minihs.http.dialects.batch import Batched
 from minihs.http.dialects.delay_query import DelayQuery
 from minihs.http.dialects.future_id import FutureId
 from minihs.http.dialects.lockout import TokenLockout
-from minihs.http.dialects.management import Management
+from minihs.http.dialects.management import Authorities, Management
 from minihs.http.dialects.merged import Merged
 from minihs.http.dialects.msc4309 import Msc4309
 from minihs.http.dialects.msc4486 import Msc4486
@@ -40,7 +40,7 @@ def build_dialects(
     clock: Clock,
     entropy: Entropy,
     limits: FutureLimits,
-    unauthenticated_management: bool,
+    authorities: Authorities,
     unstable_conflict: int,
     more: Sequence[Dialect] = (),
 ) -> Dialects:
@@ -51,7 +51,7 @@ def build_dialects(
     management = Management(
         futures=futures,
         limiter=limiter,
-        unauthenticated=unauthenticated_management,
+        authorities=authorities,
         unstable_conflict=unstable_conflict,
     )
     redemption = Redemption(futures=futures, limiter=limiter, lockout=TokenLockout(clock))

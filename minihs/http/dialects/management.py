@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from minihs.events.ids import UserID
 from minihs.futures.policies import FutureLimits
 from minihs.homeserver.futures.errors import FutureConflict, NotRestartable, UnknownFuture
 from minihs.homeserver.futures.service import Futures
 from minihs.http.dialects.base import Endpoint
-from minihs.http.dialects.spelling import U
+from minihs.http.dialects.spelling import C, U
 from minihs.http.errors import MatrixError
 from minihs.http.limits import RateLimiter
 from minihs.http.request import ApiRequest
@@ -22,6 +24,9 @@ from minihs.http.routing import Access
 ACTIONS = ("send", "cancel", "restart")
 WITH_DELAY_ID = ("merged", "delay-query")
 """Dialects whose futures their owner knows by a delay ID."""
+
+MAX_ID = 64
+"""Longer than any delay ID: what is made up by others takes no more memory than this."""
 
 
 def not_found() -> MatrixError:
@@ -39,19 +44,49 @@ def capability(limits: FutureLimits) -> dict[str, Any]:
     return {"m.delayed_events": told, "org.matrix.msc4140.delayed_events": told}
 
 
+class Authority(msgspec.Struct, frozen=True):
+    """Who may manage a future: `access` to the path, and whether an access token must be the owner's."""
+
+    access: Access
+    owners_only: bool
+
+    def owner(self, request: ApiRequest) -> UserID | None:
+        """Whose future it must be; None: anybody's."""
+        if not self.owners_only or request.requester is None:
+            return None
+        return request.requester.user_id
+
+
+OWNER = Authority(Access.USER, owners_only=True)
+"""The owner, by an access token."""
+
+BEARER = Authority(Access.OPTIONAL, owners_only=True)
+"""Whoever knows the ID and gives no access token; one that is given must be the owner's."""
+
+CAPABILITY = Authority(Access.OPTIONAL, owners_only=False)
+"""Whoever knows the ID."""
+
+
+class Authorities(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may manage futures: on the stable paths, and on the unstable ones."""
+
+    stable: Authority = OWNER
+    unstable: Authority = BEARER
+
+
 class Management:
     """Actions on futures by their delay IDs.
 
-    `unauthenticated`: whether the ID is enough on the unstable paths. `unstable_conflict` is the status there
-    of an action that contradicts the outcome: 404 (shipped clients take a 409 for a fatal error) or 409.
+    `unstable_conflict` is the status, on the unstable paths, of an action that contradicts the outcome: 404
+    (shipped clients take a 409 for a fatal error) or 409.
     """
 
     def __init__(
-        self, *, futures: Futures, limiter: RateLimiter, unauthenticated: bool, unstable_conflict: int
+        self, *, futures: Futures, limiter: RateLimiter, authorities: Authorities, unstable_conflict: int
     ) -> None:
         self._futures = futures
         self._limiter = limiter
-        self._unauthenticated = unauthenticated
+        self._authorities = authorities
         self._unstable_conflict = unstable_conflict
         self._actions: Mapping[str, Callable[[str, UserID | None], Awaitable[None]]] = {
             "send": futures.send,
@@ -62,7 +97,16 @@ class Management:
     @property
     def unstable_access(self) -> Access:
         """Who may call the unstable action paths."""
-        return Access.OPTIONAL if self._unauthenticated else Access.USER
+        return self._authorities.unstable.access
+
+    def stable_actions(self) -> Endpoint:
+        """`POST {C}/v1/delayed_events/{delay_id}/{action}`."""
+        return Endpoint(
+            method="POST",
+            paths=(f"{C}/v1/delayed_events/{{delay_id}}/{{action}}",),
+            access=self._authorities.stable.access,
+            handler=self._stable_action,
+        )
 
     def unstable_actions(self) -> Endpoint:
         """`POST {U}/delayed_events/{delay_id}/{action}`."""
@@ -73,32 +117,10 @@ class Management:
             handler=self._unstable_action,
         )
 
-    async def stable(self, request: ApiRequest) -> dict[str, Any]:
-        """An action named by the path, by the owner with an access token."""
-        try:
-            await self._action(request.args["action"])(request.args["delay_id"], request.user.user_id)
-        except UnknownFuture:
-            raise not_found() from None
-        except (FutureConflict, NotRestartable) as conflict:
-            raise MatrixError(409, "M_UNKNOWN", conflict.message) from conflict
-        return {}
-
     async def unstable(self, request: ApiRequest, action: str) -> dict[str, Any]:
-        """An action by whoever knows the ID; an access token that is given must be the owner's."""
-        delay_id = request.args["delay_id"]
-        perform = self._action(action)
-        owner = None if request.requester is None else request.requester.user_id
-        if owner is not None:
-            self._limiter.charge("futures_manage", owner)
-        else:
-            self._limiter.charge("futures_action", delay_id)
+        """An action on an unstable path, which may name it elsewhere than in the path."""
         try:
-            await perform(delay_id, owner)
-        except UnknownFuture:
-            # Only who guesses is charged by address: many participants of a call share one.
-            if owner is None:
-                self._limiter.charge("futures_address", request.client_address)
-            raise not_found() from None
+            await self._perform(request, action, self._authorities.unstable)
         except (FutureConflict, NotRestartable) as conflict:
             if self._unstable_conflict == 404:
                 raise MatrixError(404, "M_NOT_FOUND", conflict.message) from conflict
@@ -107,6 +129,30 @@ class Management:
 
     async def _unstable_action(self, request: ApiRequest) -> dict[str, Any]:
         return await self.unstable(request, request.args["action"])
+
+    async def _stable_action(self, request: ApiRequest) -> dict[str, Any]:
+        try:
+            await self._perform(request, request.args["action"], self._authorities.stable)
+        except (FutureConflict, NotRestartable) as conflict:
+            raise MatrixError(409, "M_UNKNOWN", conflict.message) from conflict
+        return {}
+
+    async def _perform(self, request: ApiRequest, action: str, authority: Authority) -> None:
+        """Charge whoever asks, then do it; 404 for an ID that is unknown, or not theirs."""
+        delay_id = request.args["delay_id"]
+        requester = request.requester
+        if requester is not None:
+            self._limiter.charge("futures_manage", requester.user_id)
+        else:
+            self._limiter.charge("futures_action", delay_id[:MAX_ID])
+        perform = self._action(action)
+        try:
+            await perform(delay_id, authority.owner(request))
+        except UnknownFuture:
+            # Only who guesses is charged by address: many participants of a call share one.
+            if requester is None:
+                self._limiter.charge("futures_address", request.client_address)
+            raise not_found() from None
 
     def _action(self, name: str) -> Callable[[str, UserID | None], Awaitable[None]]:
         action = self._actions.get(name)

@@ -58,13 +58,7 @@ class Merged(QuietDialect):
                 body=ScheduleBody,
                 limit="futures_schedule",
             ),
-            Endpoint(
-                method="POST",
-                paths=(f"{C}/v1/delayed_events/{{delay_id}}/{{action}}",),
-                access=Access.USER,
-                handler=self._management.stable,
-                limit="futures_manage",
-            ),
+            self._management.stable_actions(),
             self._management.unstable_actions(),
             Endpoint(
                 method="GET",

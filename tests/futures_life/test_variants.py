@@ -1,0 +1,220 @@
+"""The settings of experiments, each with all its values: what changes, and what does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from minihs.config import InvalidSettings
+from tests.futures_life.owners import (
+    ENDED_BY_STATE,
+    act,
+    act_unstable,
+    asking,
+    error_of,
+    finalised,
+    merged,
+    query,
+    running,
+    text,
+    tokens,
+)
+from tests.support.world import Client, World
+
+SILENCE = {"events_default": 50}
+MODERATED: dict[str, Any] = {"power_level_content_override": {"events_default": 50}}
+
+
+@pytest.fixture
+def worlds() -> Iterator[list[World]]:
+    made: list[World] = []
+    yield made
+    for world in made:
+        world.stop()
+
+
+def world_of(worlds: list[World], *names: str, **settings: Any) -> World:
+    """A world whose servers have these settings of futures."""
+    worlds.append(World(*names, **{f"futures__{name}": value for name, value in settings.items()}))
+    return worlds[-1]
+
+
+def members(world: World, *names: str, **room: Any) -> tuple[str, list[Client]]:
+    """A room of the first of these users of hs1, with the others in it."""
+    users = [world["hs1"].user(name) for name in names]
+    room_id = users[0].create_room(**room)
+    for user in users[1:]:
+        user.join(room_id)
+    return room_id, users
+
+
+# Authorisation
+
+
+@pytest.mark.parametrize(
+    ("authorisation", "scheduled", "sent"),
+    [("send", 200, True), ("schedule", 403, False), ("both", 403, False)],
+)
+def test_power_that_is_gained_after_scheduling(
+    worlds: list[World], authorisation: str, scheduled: int, sent: bool
+) -> None:
+    world = world_of(worlds, "hs1", authorisation=authorisation)
+    room_id, (alice, bob) = members(world, "alice", "bob", **MODERATED)
+    reply = asking(bob, room_id, 1_000)
+    assert reply.status == scheduled
+    if scheduled == 403:
+        assert reply.json["errcode"] == "M_FORBIDDEN"
+        assert "auth rule v12 8" in reply.json["error"]
+    alice.set_state(room_id, "m.room.power_levels", {"events_default": 0})
+    world.advance(1_500)
+    assert alice.bodies(room_id) == (["later"] if sent else [])
+
+
+@pytest.mark.parametrize(("authorisation", "sent"), [("send", False), ("schedule", True), ("both", False)])
+def test_power_that_is_lost_after_scheduling(worlds: list[World], authorisation: str, sent: bool) -> None:
+    world = world_of(worlds, "hs1", authorisation=authorisation)
+    room_id, (alice, bob) = members(world, "alice", "bob")
+    delay_id = merged(bob, room_id, 1_000)
+    alice.set_state(room_id, "m.room.power_levels", SILENCE)
+    assert bob.request("PUT", f"/rooms/{room_id}/send/m.room.message/x", json=text("now")).status == 403
+    world.advance(1_500)
+    assert alice.bodies(room_id) == (["later"] if sent else [])
+    if not sent:
+        assert error_of(bob, delay_id) == "M_FORBIDDEN"
+
+
+def test_other_servers_refuse_what_was_only_judged_when_it_was_scheduled(worlds: list[World]) -> None:
+    world = world_of(worlds, "hs1", "hs2", authorisation="schedule")
+    room_id, (alice, bob) = members(world, "alice", "bob")
+    carol = world["hs2"].user("carol")
+    carol.join(room_id, "hs1")
+    merged(bob, room_id, 1_000)
+    alice.set_state(room_id, "m.room.power_levels", SILENCE)
+    world.advance(2_000)
+    alice.send(room_id, "did you hear that?")
+    world.advance(1_000)
+    assert alice.bodies(room_id) == ["later", "did you hear that?"]
+    assert carol.bodies(room_id) == ["did you hear that?"]
+
+
+def test_a_member_event_is_judged_when_it_is_scheduled_too(worlds: list[World]) -> None:
+    world = world_of(worlds, "hs1", authorisation="schedule")
+    room_id, (alice, bob, carol) = members(world, "alice", "bob", "carol")
+    kick = {"type": "m.room.member", "state_key": carol.user_id}
+    assert asking(bob, room_id, 1_000, {"membership": "leave"}, **kick).status == 403
+    assert asking(alice, room_id, 1_000, {"membership": "leave"}, **kick).status == 200
+    world.advance(1_500)
+    assert alice.state(room_id)["m.room.member", carol.user_id]["content"]["membership"] == "leave"
+
+
+def test_what_may_come_to_be_is_no_matter_of_rights_at_scheduling(worlds: list[World]) -> None:
+    world = world_of(worlds, "hs1", authorisation="both")
+    room_id, (alice,) = members(world, "alice")
+    redaction = {"redacts": "$" + "x" * 43}
+    delay_id = merged(alice, room_id, 1_000, redaction, type="m.room.redaction")
+    world.advance(1_500)
+    assert error_of(alice, delay_id) == "M_NOT_FOUND"
+
+
+# Cancel rule
+
+RULES = ("dialect", "never", "other-sender", "any")
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("by_another", [True, False])
+def test_which_newer_state_ends_a_future_in_each_dialect(
+    worlds: list[World], rule: str, by_another: bool
+) -> None:
+    world = world_of(worlds, "hs1", cancel_rule=rule)
+    power = {"events": {"m.call": 0, "m.call2": 0, "m.call3": 0}}
+    room_id, (alice, bob) = members(world, "alice", "bob", power_level_content_override=power)
+    with_merged = merged(alice, room_id, 5_000, {}, type="m.call", state_key="k")
+    with_query = query(alice, room_id, 5_000, {}, type="m.call2", state_key="k")
+    tokens(alice, room_id, 5_000, {}, type="m.call3", state_key="k")
+    for event_type in power["events"]:
+        (bob if by_another else alice).set_state(room_id, event_type, {"new": True}, "k")
+    ends = {
+        "dialect": (False, by_another, True),
+        "never": (False, False, False),
+        "other-sender": (by_another, by_another, by_another),
+        "any": (True, True, True),
+    }[rule]
+    for delay_id, ended in zip((with_merged, with_query), ends, strict=False):
+        assert (finalised(alice, delay_id) is not None) is ended
+        if ended:
+            assert error_of(alice, delay_id) == ENDED_BY_STATE
+    assert (running(alice) == []) is ends[2]
+    world.advance(6_000)
+    state = alice.state(room_id)
+    for event_type, ended in zip(power["events"], ends, strict=True):
+        assert state[event_type, "k"]["content"] == ({"new": True} if ended else {})
+
+
+# Management
+
+
+def test_with_capability_whoever_knows_the_id_may_manage_on_the_stable_path(worlds: list[World]) -> None:
+    for management, allowed in (("owner", False), ("capability", True)):
+        world = world_of(worlds, "hs1", management=management)
+        room_id, (alice, bob) = members(world, "alice", "bob")
+        by_bob, by_nobody = merged(alice, room_id, 60_000), merged(alice, room_id, 60_000)
+        assert act(bob, by_bob, "cancel").status == (200 if allowed else 404)
+        path = f"/_matrix/client/v1/delayed_events/{by_nobody}/cancel"
+        assert world["hs1"].driver.request("POST", path, json={}).status == (200 if allowed else 401)
+        assert (finalised(alice, by_bob) is not None) is allowed
+        assert (finalised(alice, by_nobody) is not None) is allowed
+
+
+def test_with_capability_somebody_elses_token_is_welcome_on_the_unstable_path(worlds: list[World]) -> None:
+    for management, status in (("owner", 404), ("capability", 200)):
+        world = world_of(worlds, "hs1", management=management)
+        room_id, (alice, bob) = members(world, "alice", "bob")
+        delay_id = query(alice, room_id, 60_000)
+        assert act_unstable(world, "hs1", delay_id, "restart", bob.token).status == status
+        assert act_unstable(world, "hs1", delay_id, "restart").status == 200
+
+
+def test_with_capability_only_the_owner_reads_a_future_and_guessing_leads_nowhere(
+    worlds: list[World],
+) -> None:
+    world = world_of(worlds, "hs1", management="capability")
+    room_id, (alice, bob) = members(world, "alice", "bob")
+    delay_id = merged(alice, room_id, 60_000)
+    assert bob.request("GET", f"/_matrix/client/v1/delayed_events/{delay_id}").status == 404
+    assert act(bob, delay_id[:-1], "cancel").status == 404
+    assert finalised(alice, delay_id) is None
+
+
+def test_capability_and_no_management_without_a_token_contradict_each_other(worlds: list[World]) -> None:
+    with pytest.raises(InvalidSettings, match=r"futures\.management: .*unauthenticated_management"):
+        world_of(worlds, "hs1", management="capability", unauthenticated_management=False)
+
+
+# Overdue
+
+
+@pytest.mark.parametrize(("overdue", "sent"), [("send", ["early", "late"]), ("fail", ["late"])])
+def test_what_came_due_while_the_server_was_away(worlds: list[World], overdue: str, sent: list[str]) -> None:
+    world = world_of(worlds, "hs1", overdue=overdue)
+    room_id, (alice,) = members(world, "alice")
+    missed = merged(alice, room_id, 1_000, text("early"))
+    merged(alice, room_id, 60_000, text("late"))
+    world["hs1"].crash()
+    world.clock.step_wall(30_000)
+    world["hs1"].start()
+    world.advance(40_000, step_ms=10)
+    assert alice.bodies(room_id) == sent
+    outcome = finalised(alice, missed)
+    assert outcome is not None
+    if overdue == "fail":
+        assert outcome["error"]["errcode"] == "ORG.MINIHS.OVERDUE"
+        assert "event_id" not in outcome
+
+
+@pytest.mark.parametrize("name", ["authorisation", "cancel_rule", "management", "overdue"])
+def test_a_variant_that_does_not_exist_is_refused(worlds: list[World], name: str) -> None:
+    with pytest.raises(InvalidSettings, match=rf"futures\.{name}: invalid enum value 'sometimes'"):
+        world_of(worlds, "hs1", **{name: "sometimes"})
