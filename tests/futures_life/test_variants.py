@@ -177,6 +177,19 @@ def test_with_capability_somebody_elses_token_is_welcome_on_the_unstable_path(wo
         assert act_unstable(world, "hs1", delay_id, "restart").status == 200
 
 
+def test_with_capability_the_id_of_the_dialect_future_id_is_enough_too(worlds: list[World]) -> None:
+    for management, statuses in (("owner", (410, 401)), ("capability", (200, 200))):
+        world = world_of(worlds, "hs1", management=management, dialects=["future-id"])
+        room_id, (alice, bob) = members(world, "alice", "bob")
+        path = f"/rooms/{room_id}/send/m.room.message/1?future_timeout=60000"
+        body = {"future_id": alice.put(path, text("later"))["future_id"], "action": "refresh"}
+        update = "/_matrix/client/v1/update_future"
+        assert bob.request("POST", update, json=body).status == statuses[0]
+        assert world["hs1"].driver.request("POST", update, json=body).status == statuses[1]
+        unknown = {**body, "future_id": body["future_id"][:-1]}
+        assert bob.request("POST", update, json=unknown).status == 410
+
+
 def test_with_capability_only_the_owner_reads_a_future_and_guessing_leads_nowhere(
     worlds: list[World],
 ) -> None:

@@ -84,7 +84,11 @@ def build_dialects(
             entropy=entropy,
         ),
         "future-id": lambda: FutureId(
-            futures=futures, transactions=transactions, limiter=limiter, running=running
+            futures=futures,
+            transactions=transactions,
+            limiter=limiter,
+            running=running,
+            authority=authorities.stable,
         ),
         "delay-query": lambda: DelayQuery(
             futures=futures,

@@ -28,6 +28,7 @@ from minihs.homeserver.futures.service import Futures
 from minihs.homeserver.transactions import Transactions
 from minihs.http.dialects.answering import answer_once, send_transaction
 from minihs.http.dialects.base import Endpoint, OrdinarySend, QuietDialect
+from minihs.http.dialects.management import Authority
 from minihs.http.dialects.parameters import PARENT, TIMEOUT, either, given, invalid, timeout_ms
 from minihs.http.dialects.redemption import gone
 from minihs.http.dialects.running import RunningFutures
@@ -36,7 +37,6 @@ from minihs.http.dialects.tokens_on_send import timeout_exceeded
 from minihs.http.errors import MatrixError
 from minihs.http.limits import RateLimiter
 from minihs.http.request import ApiRequest
-from minihs.http.routing import Access
 from minihs.store.future_rows import StoredFuture
 
 FUTURE_ID = "future-id"
@@ -65,7 +65,9 @@ class FutureId(QuietDialect):
         transactions: Transactions,
         limiter: RateLimiter,
         running: RunningFutures,
+        authority: Authority,
     ) -> None:
+        self._authority = authority
         self._futures = futures
         self._transactions = transactions
         self._limiter = limiter
@@ -81,10 +83,9 @@ class FutureId(QuietDialect):
             Endpoint(
                 method="POST",
                 paths=(f"{C}/v1/update_future", f"{U}/update_future"),
-                access=Access.USER,
+                access=self._authority.access,
                 handler=self.update,
                 body=UpdateBody,
-                limit="futures_manage",
             ),
             *self._listings,
         )
@@ -135,14 +136,21 @@ class FutureId(QuietDialect):
     async def update(self, request: ApiRequest) -> dict[str, Any]:
         """`POST {C}/v1/update_future`."""
         body: UpdateBody = request.body
+        requester = request.requester
+        if requester is not None:
+            self._limiter.charge("futures_manage", requester.user_id)
         try:
             future, purpose = await self._futures.redeem(body.future_id)
-            if purpose != FUTURE_ID or future.owner != request.user.user_id:
+            if purpose != FUTURE_ID or self._authority.owner(request) not in (None, future.owner):
                 raise TokenUnknown
+            if requester is None:
+                self._limiter.charge("futures_action", future.delay_id)
             await self._actions[body.action](future.delay_id)
         except NotRestartable as refusal:
             raise invalid(refusal.message) from refusal
         except (TokenUnknown, TokenSpent, UnknownFuture, FutureConflict) as refusal:
+            if requester is None:
+                self._limiter.charge("futures_address", request.client_address)
             raise gone("There is no such future, or it is over.") from refusal
         return {}
 
