@@ -14,7 +14,9 @@ from tests.support.processes import Stage
 from tests.support.synapse import PYTHON as SYNAPSE_PYTHON
 from tests.support.synapse import SynapseProcess
 
-COMPLAINT = re.compile(r" (WARNING|ERROR|CRITICAL) synapse\.(federation|handlers|crypto|event_auth|state)\b")
+COMPLAINT = re.compile(
+    r" (WARNING|ERROR|CRITICAL) synapse\.(federation|handlers\.federation|crypto|event_auth|state)"
+)
 """What Synapse would log about events, signatures or requests that it did not like."""
 
 
@@ -22,6 +24,7 @@ COMPLAINT = re.compile(r" (WARNING|ERROR|CRITICAL) synapse\.(federation|handlers
 class Pair:
     """Our server and Synapse, and as many users on each as a test asks for."""
 
+    stage: Stage
     minihs: ServerProcess
     synapse: SynapseProcess
     cast: Cast = field(default_factory=Cast)
@@ -59,7 +62,7 @@ def running_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     if not SYNAPSE_PYTHON.exists():
         pytest.skip("Synapse is not installed: scripts/interop-environment synapse")
     stage = Stage(tmp_path_factory.mktemp("with-synapse"))
-    pair = Pair(stage.minihs("minihs"), stage.synapse("synapse"))
+    pair = Pair(stage, stage.minihs("minihs"), stage.synapse("synapse"))
     try:
         pair.minihs.start()
         pair.synapse.start()
@@ -74,6 +77,6 @@ def running_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 @pytest.fixture
 def pair(running_pair: Pair) -> Iterator[Pair]:
     """The running servers, with users of this test's own."""
-    mine = Pair(running_pair.minihs, running_pair.synapse)
+    mine = Pair(running_pair.stage, running_pair.minihs, running_pair.synapse)
     with mine.cast:
         yield mine

@@ -225,3 +225,60 @@ def test_a_restricted_room_is_joined_by_members_of_another_room(pair: Pair, side
     content = host.state(parlour)["m.room.member", guest.user_id][1]
     assert content["join_authorised_via_users_server"] == host.user_id
     assert_same_state(parlour, host, guest)
+
+
+@every_version
+@either_side
+def test_a_server_that_had_left_the_room_comes_back_to_what_it_is_now(
+    pair: Pair, side: str, version: str
+) -> None:
+    """Nobody told it what happened since its last member left: it has to ask the other one."""
+    host, guest = pair.users(side)
+    room_id = joined_room(host, guest, version)
+    assert_same_state(room_id, host, guest)
+    guest.act(room_id, "leave")
+    host.sees_membership(guest, room_id, "leave")
+    host.put_state(room_id, "m.room.topic", {"topic": "set meanwhile"})
+    host.put_state(room_id, "m.room.name", {"name": "named meanwhile"})
+    neighbour = pair.ours("neighbour") if side == "minihs" else pair.theirs("neighbour")
+    neighbour.join(room_id, via=host.server_name)
+    host.set_power(room_id, neighbour.user_id, 50)
+    said = [host.send(room_id, f"meanwhile {number}") for number in range(5)]
+    guest.join(room_id, via=host.server_name)
+    assert guest.state(room_id)["m.room.topic", ""][1] == {"topic": "set meanwhile"}
+    read = [event["event_id"] for event in guest.messages(room_id) if event["type"] == "m.room.message"]
+    assert read == said[::-1]
+    for sender, reader in ((host, guest), (guest, host), (neighbour, guest)):
+        reader.sees(sender.send(room_id, "together again"))
+    assert_same_state(room_id, host, guest, neighbour)
+
+
+@either_side
+def test_history_from_before_a_join_stays_hidden_where_the_room_says_so(pair: Pair, side: str) -> None:
+    host, guest = pair.users(side)
+    visibility = {"type": "m.room.history_visibility", "state_key": ""}
+    room_id = host.create("12", initial_state=[{**visibility, "content": {"history_visibility": "joined"}}])
+    hidden = host.send(room_id, "for those who are here")
+    guest.join(room_id, via=host.server_name)
+    shown = host.send(room_id, "for both")
+    guest.sees(shown)
+    assert [event["event_id"] for event in guest.messages(room_id) if event["type"] == "m.room.message"] == [
+        shown
+    ]
+    assert refusal(lambda: guest.room(room_id, "GET", f"event/{quote(hidden)}")) == "M_NOT_FOUND"
+    assert_same_state(room_id, host, guest)
+
+
+@either_side
+def test_an_upgraded_room_is_followed_to_its_replacement(pair: Pair, side: str) -> None:
+    host, guest = pair.users(side)
+    room_id = joined_room(host, guest, "10")
+    new_id = host.room(room_id, "POST", "upgrade", {"new_version": "12"})["replacement_room"]
+    until(lambda: ("m.room.tombstone", "") in guest.state(room_id), "the tombstone")
+    tombstone = guest.state(room_id)["m.room.tombstone", ""][1]
+    assert tombstone["replacement_room"] == new_id
+    guest.join(new_id, via=host.server_name)
+    create = guest.state(new_id)["m.room.create", ""][1]
+    assert (create["room_version"], create["predecessor"]["room_id"]) == ("12", room_id)
+    assert_same_state(room_id, host, guest)
+    assert_same_state(new_id, host, guest)

@@ -50,9 +50,9 @@ class Stage:
         self._processes.append(server)
         return server
 
-    def synapse(self, label: str) -> SynapseProcess:
-        """A Synapse that has not been started yet."""
-        server = SynapseProcess(folder=self.folder / label, **self._place(label))
+    def synapse(self, label: str, settings: dict[str, Any] | None = None) -> SynapseProcess:
+        """A Synapse that has not been started yet, with these settings of its own."""
+        server = SynapseProcess(folder=self.folder / label, extra=settings or {}, **self._place(label))
         self._processes.append(server)
         return server
 
