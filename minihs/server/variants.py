@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minihs.config import FuturesSection
+from minihs.config import Config
 from minihs.events.ids import UserID
 from minihs.futures.model import CancelRule
 from minihs.futures.policies import CancelRuling, always, as_its_dialect_says
@@ -21,14 +21,14 @@ from minihs.http.dialects.management import BEARER, CAPABILITY, OWNER, Authoriti
 from minihs.rooms.judge import Judge, JudgedWhenScheduled
 
 
-def judge_of(settings: FuturesSection, judge: Judge) -> Judge:
+def judge_of(config: Config, judge: Judge) -> Judge:
     """Who says whether an event is allowed when it is sent."""
-    return JudgedWhenScheduled(judge) if settings.authorisation == "schedule" else judge
+    return JudgedWhenScheduled(judge) if config.futures.authorisation == "schedule" else judge
 
 
-def admission_of(settings: FuturesSection, rehearsal: Rehearsal, standing_of: StandingOf) -> Admission | None:
+def admission_of(config: Config, rehearsal: Rehearsal, standing_of: StandingOf) -> Admission | None:
     """Who says whether an event is allowed when it is scheduled; None: nobody."""
-    if settings.authorisation == "send":
+    if config.futures.authorisation == "send":
         return None
 
     async def admit(order: FutureOrder) -> None:
@@ -44,23 +44,23 @@ def admission_of(settings: FuturesSection, rehearsal: Rehearsal, standing_of: St
     return admit
 
 
-def cancel_ruling_of(settings: FuturesSection) -> CancelRuling:
+def cancel_ruling_of(config: Config) -> CancelRuling:
     """What ends a future that is scheduled now."""
-    if settings.cancel_rule == "dialect":
+    if config.futures.cancel_rule == "dialect":
         return as_its_dialect_says
-    return always(CancelRule[settings.cancel_rule.replace("-", "_").upper()])
+    return always(CancelRule[config.futures.cancel_rule.replace("-", "_").upper()])
 
 
-def authorities_of(settings: FuturesSection) -> Authorities:
+def authorities_of(config: Config) -> Authorities:
     """Who may manage a future by its delay ID."""
-    if settings.management == "capability":
+    if config.futures.management == "capability":
         return Authorities(stable=CAPABILITY, unstable=CAPABILITY)
-    return Authorities(unstable=BEARER if settings.unauthenticated_management else OWNER)
+    return Authorities(unstable=BEARER if config.futures.unauthenticated_management else OWNER)
 
 
-def overdue_of(settings: FuturesSection) -> Callable[[UserID], None]:
+def overdue_of(config: Config) -> Callable[[UserID], None]:
     """What is asked about a future whose time came while the server was away."""
-    return _refuse_overdue if settings.overdue == "fail" else _admit_overdue
+    return _refuse_overdue if config.futures.overdue == "fail" else _admit_overdue
 
 
 def _admit_overdue(_owner: UserID) -> None:

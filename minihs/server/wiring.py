@@ -126,7 +126,7 @@ async def wire(
     `policies` are for experiments.
     """
     policies = policies or Policies()
-    judge = judge_of(config.futures, policies.judge)
+    judge = judge_of(config, policies.judge)
     clock, entropy, reader = platform.clock, platform.entropy, database.reader
     server_name = keys.server_name
     writer = Writer(database.writing, clock=clock, workers=platform.commit_worker, on_fatal=on_fatal)
@@ -305,11 +305,11 @@ async def wire(
         limits=limits,
         outcomes=outcomes,
         cancels=policies.cancels,
-        cancel_ruling=cancel_ruling_of(config.futures),
+        cancel_ruling=cancel_ruling_of(config),
         admission=policies.admission(rooms)
         if policies.admission is not None
-        else admission_of(config.futures, rehearsal, standing_of),
-        admit_overdue=overdue_of(config.futures),
+        else admission_of(config, rehearsal, standing_of),
+        admit_overdue=overdue_of(config),
         announce=lambda user_id: sync.notifier.wake((user_id,)),
     )
     try:
@@ -323,7 +323,7 @@ async def wire(
             clock=clock,
             entropy=entropy,
             limits=limits,
-            authorities=authorities_of(config.futures),
+            authorities=authorities_of(config),
             unstable_conflict=config.futures.unstable_conflict,
             more=policies.dialects(futures.futures),
         )

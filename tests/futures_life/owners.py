@@ -52,7 +52,7 @@ def asking(
     body = {"delay_ms": delay_ms, "content": text("later") if content is None else content}
     if state_key is not None:
         body["state_key"] = state_key
-    path = f"/rooms/{quote(room_id)}/delayed_event/{quote(type)}/d{next(user._txn_ids)}"
+    path = f"/rooms/{quote(room_id)}/delayed_event/{quote(type)}/{user.txn()}"
     return user.request("PUT", path, json=body)
 
 
@@ -68,7 +68,7 @@ def query(
     """Schedule in the dialect `delay-query`; the delay ID."""
     content = text("later") if content is None else content
     if state_key is None:
-        path = f"/rooms/{quote(room_id)}/send/{quote(type)}/q{next(user._txn_ids)}"
+        path = f"/rooms/{quote(room_id)}/send/{quote(type)}/{user.txn()}"
     else:
         path = f"/rooms/{quote(room_id)}/state/{quote(type)}/{quote(state_key)}"
     return str(user.put(path, content, query={"org.matrix.msc4140.delay": delay_ms})["delay_id"])
@@ -88,7 +88,7 @@ def tokens(
     content = text("later") if content is None else content
     room = f"{C}/v1/rooms/{quote(room_id)}"
     if state_key is None:
-        path = f"{room}/send_future/{quote(type)}/f{next(user._txn_ids)}"
+        path = f"{room}/send_future/{quote(type)}/{user.txn()}"
     else:
         path = f"{room}/state_future/{quote(type)}/{quote(state_key)}"
     asked = {"future_timeout": delay_ms} | ({} if group is None else {"future_group_id": group})
