@@ -15,6 +15,8 @@ NUMBER_HEADER = "X-Request-Number"
 """Names a request in records of the server's side; the server itself knows nothing of it."""
 
 CLIENT = "/_matrix/client"
+PAGE = 500
+"""More events than any room of a test has."""
 
 
 class Gone(Exception):
@@ -68,6 +70,7 @@ class Hand:
     def look(self) -> list[dict[str, Any]]:
         """The events of the room that futures became, oldest first."""
         reply = self.ask(Act.LOOK, self.name)
+        assert reply["chunk"][-1]["type"] == "m.room.create", "a page does not show all of the room"
         return marked_events(reply)
 
     def ask(self, act: Act, mark: str) -> Any:
@@ -83,7 +86,7 @@ class Hand:
         """Method, path and body."""
         room = f"rooms/{quote(self.room_id)}"
         if act is Act.LOOK:
-            return "GET", f"{CLIENT}/v3/{room}/messages?dir=b&limit=200", None
+            return "GET", f"{CLIENT}/v3/{room}/messages?dir=b&limit={PAGE}", None
         plan = self.ledger.plans[mark]
         if act is Act.SCHEDULE:
             return _schedule(plan, room)

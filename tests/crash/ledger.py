@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from threading import Lock
 from typing import Any
 
 
@@ -77,11 +78,13 @@ class Ledger:
 
     plans: dict[str, Plan] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
+    _lock: Lock = field(default_factory=Lock, repr=False)
 
     def begin(self, hand: str, act: Act, mark: str, now_ms: int) -> int:
         """A request is about to be made; its number."""
-        number = len(self.requests) + 1
-        self.requests.append(Request(number=number, hand=hand, act=act, mark=mark, began_ms=now_ms))
+        with self._lock:
+            number = len(self.requests) + 1
+            self.requests.append(Request(number=number, hand=hand, act=act, mark=mark, began_ms=now_ms))
         return number
 
     def end(self, number: int, status: int, reply: Any, now_ms: int) -> None:

@@ -71,9 +71,14 @@ def groups_of(ledger: Ledger) -> dict[str, list[Plan]]:
 
 
 def requests_about(ledger: Ledger, plans: Iterable[Plan]) -> list[Request]:
-    """The requests that concern a group, looks at the room included."""
+    """The requests about a group, and the looks at the room of those who made them: these come one by one."""
     marks = {plan.mark for plan in plans}
-    return [request for request in ledger.requests if request.mark in marks or request.act is Act.LOOK]
+    hands = {request.hand for request in ledger.requests if request.mark in marks}
+    return [
+        request
+        for request in ledger.requests
+        if request.mark in marks or (request.act is Act.LOOK and request.hand in hands)
+    ]
 
 
 def possible_fates(plans: Sequence[Plan], requests: Sequence[Request]) -> set[str | None]:
@@ -102,6 +107,7 @@ class _World:
 
     def __init__(self, plans: dict[str, Plan]) -> None:
         self._plans = plans
+        self._scheduled: set[str] = set()
         self._due_ms: dict[str, int | None] = {}
         self._ended = False
         self._fate: str | None = None
@@ -129,7 +135,8 @@ class _World:
     def _act(self, request: Request) -> None:
         mark = request.mark
         if request.act is Act.SCHEDULE:
-            if mark not in self._due_ms:  # a repeat changes nothing
+            if mark not in self._scheduled:  # a repeat changes nothing
+                self._scheduled.add(mark)
                 self._start(request)
         elif mark not in self._due_ms:
             agrees = {Act.SEND: self._fate == mark, Act.CANCEL: self._fate != mark}
@@ -169,11 +176,11 @@ class _World:
     def _replace(self, request: Request) -> None:
         """Ends futures of its own kind where the dialect says so (`tokens`: any state event does)."""
         target = self._plans[request.mark]
-        if request.ended_ms is not None and self._may_be_over(request):
-            raise NotImplementedError("stories replace state long before its future is due")
         for mark in list(self._due_ms):
             plan = self._plans[mark]
             if plan.dialect == "tokens" and plan.state_key == target.state_key:
+                if request.ended_ms is not None and self._may_be_over(request):
+                    raise NotImplementedError("stories replace state long before such a future is due")
                 self._drop(mark)
 
     def _may_be_over(self, request: Request) -> bool:

@@ -18,14 +18,15 @@ from random import Random
 from typing import Any
 
 from minihs.events.ids import ServerName
-from minihs.federation.signing_keys import new_signing_keys
+from minihs.federation.signing_keys import SigningKeys, new_signing_keys
 from minihs.platform.entropy import SeededEntropy
 from minihs.store.database import Database, open_database
+from tests.crash.comeback import gather_evidence, repeat_requests
 from tests.crash.disk_images import Disk, Images
 from tests.crash.hands import NUMBER_HEADER, Hand
-from tests.crash.ledger import Act, Ledger
+from tests.crash.ledger import Ledger
 from tests.crash.observing import observed_requests
-from tests.crash.promises import FINALISED, Evidence, check
+from tests.crash.promises import check
 from tests.crash.recorded_disk import Asked, Entry, Recorder, Replied
 from tests.crash.soundness import check_database
 from tests.support.world import World
@@ -45,9 +46,10 @@ class MemoryLine:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        (self.server,) = world.servers.values()
 
     def call(self, method: str, path: str, body: Any, *, token: str, number: int) -> tuple[int, Any]:
-        response = self.world[NAME].driver.request(
+        response = self.server.driver.request(
             method, path, json=body, token=token, headers={NUMBER_HEADER: str(number)}
         )
         return response.status, response.json
@@ -83,6 +85,8 @@ class Recording:
     start: Images
     log: list[tuple[int, Entry]] = field(default_factory=list)
     story_begins: int = 0
+    name: str = NAME
+    keys: SigningKeys = KEYS
 
     def at_its_end(self) -> Disk:
         """The disk when the last entry has happened."""
@@ -185,12 +189,16 @@ class Campaign:
     restarts: int = 0
     _judged: set[object] = field(default_factory=set)
 
-    def run(self, *, away_ms: int = 0, every: int = 1) -> None:
-        """Crash at every point of the story, or at every so manieth, and judge what is there afterwards."""
-        self._crash(
-            (point for point in crash_points(self.recording) if point.index % every == 0),
-            lambda point, images: self.judge(point, images, away_ms),
-        )
+    def run(self, *, away_ms: int = 0) -> None:
+        """Crash at every point of the story, and judge what is there when the server is back."""
+        self._crash(crash_points(self.recording), lambda point, images: self.judge(point, images, away_ms))
+
+    def run_replies(self) -> None:
+        """Lose what was not synced at the moment of each reply: it must not have told too much."""
+        for point in crash_points(self.recording):
+            if isinstance(self.recording.log[point.index][1], Replied):
+                self.points += 1
+                self.judge(point, point.disk.dropped(), 0)
 
     def run_setup(self) -> None:
         """Crash at every point from the very first start to the first request of the story."""
@@ -254,57 +262,13 @@ def survive(database: Database, recording: Recording, ledger: Ledger, now_ms: in
     """Start a server over `database`, be a client that comes back, and check the promises at the end."""
     world = World(seed=seed)
     world.clock.step_wall(now_ms - world.clock.wall_ms())
-    server = world.add(NAME, database=database, keys=KEYS)
+    server = world.add(recording.name, database=database, keys=recording.keys)
     life = Life(world, ledger, recording.token, recording.room_id)
     hand = life.hand("returned")
     repeat_requests(hand, also_actions=seed % 2 == 0)
     world.advance(ALL_OVER_MS)
     check(ledger, gather_evidence(hand))
     server.stop()
-
-
-def repeat_requests(hand: Hand, *, also_actions: bool) -> None:
-    """Ask again for what was scheduled: whoever knows the reply gets the same one, the others get one.
-
-    With `also_actions` the last request is repeated too when it was not answered, whatever it was.
-    """
-    ledger = hand.ledger
-    open_requests = [request for request in ledger.requests if request.status is None]
-    for plan in list(ledger.plans.values()):
-        asked = [request for request in ledger.of(plan.mark) if request.act is Act.SCHEDULE]
-        if not asked or (plan.dialect == "tokens" and plan.state_key is not None):
-            continue  # there is no transaction ID in the path of a state event
-        known = ledger.reply_to_schedule(plan.mark)
-        reply = hand.ask(Act.SCHEDULE, plan.mark)
-        status = ledger.requests[-1].status
-        # An action future that was never stored comes too late for a group that has ended meanwhile.
-        too_late = known is None and plan.delay_ms is None and status in FINALISED
-        assert status == 200 or too_late, f"the repeat was refused: {reply}"
-        assert known in (None, reply), f"a transaction was answered {known}, and now {reply}"
-    for request in open_requests if also_actions else ():
-        if request.act not in (Act.SCHEDULE, Act.LOOK):
-            hand.ask(request.act, request.mark)
-
-
-def gather_evidence(hand: Hand) -> Evidence:
-    """What the server shows now."""
-    evidence = Evidence(hand.look())
-    for mark, plan in hand.ledger.plans.items():
-        known = hand.ledger.reply_to_schedule(mark)
-        if known is None:
-            continue
-        if plan.dialect == "merged":
-            path = f"/_matrix/client/v1/delayed_events/{known['delay_id']}"
-            status, lookup = hand.line.call("GET", path, None, token=hand.token, number=0)
-            assert status == 200, lookup
-            evidence.lookups[mark] = lookup
-        else:
-            evidence.tokens[mark] = {
-                kind: hand.line.call("POST", f"/_matrix/client/v1/future/{token}", {}, token="", number=0)[0]
-                for kind, token in sorted(known.items())
-                if kind.endswith("_token")
-            }
-    return evidence
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def sent_on_command(teller: Teller) -> None:
 def state_when_due(teller: Teller) -> None:
     """A future that is a state event outlives another one (rule `never`) and is sent when it is due."""
     hand = teller.hand
-    mark = hand.schedule(teller.delay(3), state_key="here")
+    mark = hand.schedule(teller.delay(3), state_key=hand.name)
     hand.replace(mark)
     teller.wait(4)
     hand.look()
@@ -108,7 +108,7 @@ def a_group_is_due(teller: Teller) -> None:
 def newer_state_wins(teller: Teller) -> None:
     """A future that is a state event is ended by a newer one (rule `any`)."""
     hand = teller.hand
-    mark = hand.schedule(teller.delay(20), dialect="tokens", state_key="here")
+    mark = hand.schedule(teller.delay(20), dialect="tokens", state_key=hand.name)
     hand.restart(mark)
     hand.replace(mark)
     hand.look()

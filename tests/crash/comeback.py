@@ -1,0 +1,65 @@
+"""What a client does when its server is back: it asks again, and later looks at what came of everything."""
+
+from __future__ import annotations
+
+from tests.crash.hands import CLIENT, Hand
+from tests.crash.ledger import Act
+from tests.crash.promises import FINALISED, Evidence
+
+
+def repeat_requests(hand: Hand, *, also_actions: bool) -> None:
+    """Ask again for what was scheduled: whoever knows the reply gets the same one, the others get one.
+
+    With `also_actions` the last request is repeated too when it was not answered, whatever it was.
+    """
+    ledger = hand.ledger
+    open_requests = [request for request in ledger.requests if request.status is None]
+    for plan in list(ledger.plans.values()):
+        asked = [request for request in ledger.of(plan.mark) if request.act is Act.SCHEDULE]
+        if not asked or (plan.dialect == "tokens" and plan.state_key is not None):
+            continue  # there is no transaction ID in the path of a state event
+        known = ledger.reply_to_schedule(plan.mark)
+        reply = hand.ask(Act.SCHEDULE, plan.mark)
+        status = ledger.requests[-1].status
+        # An action future that was never stored comes too late for a group that has ended meanwhile.
+        too_late = known is None and plan.delay_ms is None and status in FINALISED
+        assert status == 200 or too_late, f"the repeat was refused: {reply}"
+        assert known in (None, reply), f"a transaction was answered {known}, and now {reply}"
+    for request in open_requests if also_actions else ():
+        if request.act not in (Act.SCHEDULE, Act.LOOK):
+            hand.ask(request.act, request.mark)
+
+
+def gather_evidence(hand: Hand) -> Evidence:
+    """What the server shows now."""
+    evidence = Evidence(hand.look())
+    for mark, plan in hand.ledger.plans.items():
+        known = hand.ledger.reply_to_schedule(mark)
+        if known is None:
+            continue
+        if plan.dialect == "merged":
+            path = f"{CLIENT}/v1/delayed_events/{known['delay_id']}"
+            status, lookup = hand.line.call("GET", path, None, token=hand.token, number=0)
+            assert status == 200, lookup
+            evidence.lookups[mark] = lookup
+        else:
+            evidence.tokens[mark] = {
+                kind: hand.line.call("POST", f"{CLIENT}/v1/future/{token}", {}, token="", number=0)[0]
+                for kind, token in sorted(known.items())
+                if kind.endswith("_token")
+            }
+    return evidence
+
+
+def all_is_over(hand: Hand) -> bool:
+    """Whether none of the hand's futures waits any more."""
+    for mark, plan in hand.ledger.plans.items():
+        known = hand.ledger.reply_to_schedule(mark)
+        if known is not None and plan.dialect == "merged":
+            path = f"{CLIENT}/v1/delayed_events/{known['delay_id']}"
+            _, lookup = hand.line.call("GET", path, None, token=hand.token, number=0)
+            if "finalised" not in lookup:
+                return False
+    status, waiting = hand.line.call("GET", f"{CLIENT}/v1/future", None, token=hand.token, number=0)
+    assert status == 200, waiting
+    return not waiting

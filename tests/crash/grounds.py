@@ -1,0 +1,147 @@
+"""Where real servers are killed: one server, the data that it begins with, and runs of stories on it."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minihs.store.database import open_database
+from tests.crash.comeback import all_is_over, gather_evidence, repeat_requests
+from tests.crash.hands import CLIENT, Gone, Hand
+from tests.crash.ledger import Ledger
+from tests.crash.nursery import HttpLine, Nursery
+from tests.crash.promises import check
+from tests.crash.soundness import check_database
+from tests.crash.stories import Story, Teller
+from tests.support.processes import Stage, until
+
+PACE_MS = 60
+"""A unit of a story's time: some requests must fit into it, also on a busy machine."""
+
+SETTINGS = ("futures.max_scheduled=1000",)
+KILLED = -9
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: the steps that the server took, and whether it died at the last of them."""
+
+    steps: list[str]
+    died: bool
+
+
+class Ground:
+    """A server that can be run again and again from the same beginning: Alice, logged in, and her room."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.nursery = Nursery()
+        self.stage = Stage(folder)
+        self.server = self.stage.minihs("killed", SETTINGS)
+        self.line = HttpLine(self.server)
+        self._template = folder / "beginning"
+        self._numbers = itertools.count(1)
+        self.token = ""
+        self.room_id = ""
+        self._prepare()
+
+    def close(self) -> None:
+        self.nursery.close()
+        self.stage.close()
+
+    def run(self, story: Story, dies_at: int | None, *, cold: bool = False) -> Run:
+        """Let a server live through a story and die at a step; restart it and hold it to its promises.
+
+        It is restarted by a fork, or `cold`, by the command that users start it with.
+        """
+        self.reset()
+        steps = self.stage.folder / f"steps.{next(self._numbers)}"
+        hand = self.hand("alice", Ledger())
+        try:
+            died = self._dies(hand, story, {"steps": str(steps), "dies_at": dies_at})
+            self.comes_back(hand, cold=cold)
+        except BaseException as error:
+            self.nursery.clear()
+            if not isinstance(error, AssertionError):
+                raise
+            last = steps.read_text(encoding="ascii").splitlines()[-1]
+            raise AssertionError(f"{story.__name__}, killed at {dies_at} ({last}): {error}") from error
+        return Run(steps.read_text(encoding="ascii").splitlines(), died)
+
+    def _dies(self, hand: Hand, story: Story, plan: dict[str, Any]) -> bool:
+        """Whether the server dies, as planned, before it can be stopped."""
+        pid = self.nursery.start(self.server, kind="steps", **plan)
+        if pid is None:
+            return True
+        try:
+            story(Teller(hand, lambda ms: time.sleep(ms / 1000), PACE_MS))
+        except Gone:
+            code = self.nursery.wait(pid)
+        else:
+            code = self.nursery.stop(pid)
+            if code == 0:
+                return False
+        assert code == KILLED, f"it ended with {code}; see {self.server.log_file}"
+        return True
+
+    def comes_back(self, hand: Hand, *, cold: bool = False) -> None:
+        """Start the server in the ordinary way, ask again, wait until all is over, and judge."""
+
+        def judge() -> None:
+            repeat_requests(hand, also_actions=len(hand.ledger.requests) % 2 == 0)
+            until(lambda: all_is_over(hand), "the end of all futures")
+            check(hand.ledger, gather_evidence(hand))
+
+        if cold:
+            self.server.start()
+            judge()
+            self.server.stop()
+        else:
+            self.while_up(judge)
+        self.check_data()
+
+    def check_data(self) -> None:
+        """The database of the server, which does not run, contradicts itself nowhere."""
+        database = open_database(self.server.data_dir / "minihs.db")
+        check_database(database)
+        database.close()
+
+    def while_up(self, work: Callable[[], None]) -> None:
+        """Do `work` while an ordinary server runs, and stop that cleanly."""
+        pid = self.nursery.start(self.server, kind="plain")
+        assert pid is not None, f"the server did not start; see {self.server.log_file}"
+        work()
+        code = self.nursery.stop(pid)
+        assert code == 0, f"the server ended with {code}; see {self.server.log_file}"
+
+    def hand(self, name: str, ledger: Ledger) -> Hand:
+        """A client of the server."""
+        return Hand(name, ledger, self.line, self.token, self.room_id)
+
+    def new_room(self) -> str:
+        """Another room of Alice's; the server must run."""
+        body = {"preset": "public_chat"}
+        status, reply = self.line.call("POST", f"{CLIENT}/v3/createRoom", body, token=self.token)
+        assert status == 200, reply
+        return str(reply["room_id"])
+
+    def reset(self) -> None:
+        """Put the data directory back to the beginning."""
+        shutil.rmtree(self.server.data_dir)
+        shutil.copytree(self._template, self.server.data_dir)
+
+    def _prepare(self) -> None:
+        def work() -> None:
+            body = {"username": "alice", "password": "a long password", "auth": {"type": "m.login.dummy"}}
+            status, reply = self.line.call("POST", f"{CLIENT}/v3/register", body, token="")
+            assert status == 200, reply
+            self.token = reply["access_token"]
+            self.room_id = self.new_room()
+
+        self.while_up(work)
+        shutil.copytree(self.server.data_dir, self._template)

@@ -1,0 +1,81 @@
+"""`kill -9` of a real server at every step that makes something durable, and around every reply.
+
+Futures specification, 1, promises 4, 5, 6 and 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+
+import pytest
+
+from tests.crash.grounds import Ground
+from tests.crash.stories import STORIES, Story, a_group_is_due
+
+pytestmark = pytest.mark.process
+
+SIDE_BY_SIDE = 3
+"""Runs at a time: each waits more than it works."""
+
+
+@pytest.fixture(scope="module")
+def new_ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Ground]]:
+    made: list[Ground] = []
+
+    def make() -> Ground:
+        made.append(Ground(tmp_path_factory.mktemp("ground")))
+        return made[-1]
+
+    yield make
+    for ground in made:
+        ground.close()
+
+
+@pytest.fixture(scope="module")
+def ground(new_ground: Callable[[], Ground]) -> Ground:
+    return new_ground()
+
+
+@pytest.fixture(scope="module")
+def more_grounds(new_ground: Callable[[], Ground]) -> list[Ground]:
+    return [new_ground() for _ in range(SIDE_BY_SIDE - 1)]
+
+
+def test_a_kill_between_a_commit_and_what_is_told_of_it_breaks_no_promise(ground: Ground) -> None:
+    steps = ground.run(a_group_is_due, None).steps
+    scheduled = steps.index("before INSERT INTO futures") + 1
+    sent = steps.index("before INSERT INTO events") + 1
+    for begins in (scheduled, sent):
+        for step in ("before COMMIT", "after COMMIT"):
+            run = ground.run(a_group_is_due, 1 + steps.index(step, begins), cold=begins == sent)
+            assert run.died, "the step was not reached"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
+def test_no_kill_at_any_step_breaks_a_promise(
+    story: Story,
+    ground: Ground,
+    more_grounds: list[Ground],
+    record_property: Callable[[str, object], None],
+) -> None:
+    free: SimpleQueue[Ground] = SimpleQueue()
+    for each in (ground, *more_grounds):
+        free.put(each)
+
+    def dies_at(step: int) -> bool:
+        ground = free.get()
+        try:
+            return ground.run(story, step).died
+        finally:
+            free.put(ground)
+
+    steps = ground.run(story, None).steps
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        kills = sum(pool.map(dies_at, range(1, len(steps) + 1)))
+    record_property("kills", kills)
+    print(f"{story.__name__}: {kills} kills at {len(steps)} steps")
+    # How many steps there are depends on the clock by a few.
+    assert kills >= 0.9 * len(steps)
