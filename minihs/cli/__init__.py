@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import click
 
+from minihs import __version__
 from minihs.cli.demo import demo
 from minihs.cli.keys import keys
 from minihs.cli.serve import serve
@@ -14,7 +15,7 @@ from minihs.cli.users import users
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="minihs")
+@click.version_option(__version__, prog_name="minihs")
 def main() -> None:
     """minihs: a small federating Matrix homeserver and a laboratory for delayed events."""
 

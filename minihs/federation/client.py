@@ -7,7 +7,7 @@ is the caller's. Answers to "API standards" and "Authentication" in the Server-S
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -15,7 +15,6 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.logger import Logger
-from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
@@ -26,9 +25,13 @@ from minihs.events.signatures import Signer
 from minihs.federation.connecting import Connector
 from minihs.federation.discovery import Discovery
 from minihs.federation.http_exchange import ask, read_body
+from minihs.federation.late_agent import LateAgent, Pooling
 from minihs.federation.request_signing import sign_request
 from minihs.federation.retries import RetryTable
 from minihs.platform.clock import Clock
+
+if TYPE_CHECKING:
+    from twisted.web.client import URI
 
 log = Logger()
 
@@ -81,13 +84,11 @@ class FederationClient:
         self._discovery = discovery
         self._retries = retries
         self._user_agent = user_agent
-        self._pool = cast(Any, HTTPConnectionPool)(clock, persistent=True)
-        self._pool.maxPersistentPerHost = CONNECTIONS_PER_SERVER
-        self._pool.cachedConnectionTimeout = IDLE_MS // 1000
-        # We repeat a request ourselves when a pooled connection turns out to be dead, PUT and POST included.
-        self._pool.retryAutomatically = False
-        endpoints = _DestinationEndpoints(discovery, connector)
-        self._agent = cast(Any, Agent).usingEndpointFactory(clock, endpoints, self._pool)
+        self._agent = LateAgent(
+            clock,
+            _DestinationEndpoints(discovery, connector),
+            Pooling(per_server=CONNECTIONS_PER_SERVER, idle_ms=IDLE_MS),
+        )
 
     async def get(
         self,
@@ -139,8 +140,7 @@ class FederationClient:
 
     def close(self) -> Deferred[None]:
         """Close the idle connections."""
-        closing: Deferred[None] = cast(Any, self._pool).closeCachedConnections()
-        return closing
+        return self._agent.close()
 
     async def _request(
         self,
@@ -204,6 +204,8 @@ class FederationClient:
         if content is not None:
             raw_headers["Content-Type"] = ["application/json"]
         headers = Headers(cast(Any, raw_headers))
+        from twisted.web.client import ResponseNeverReceived  # late, see `late_agent`
+
         try:
             return await self._once(method, destination, uri, headers, content, max_bytes)
         except ResponseNeverReceived as error:

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IConsumer, IProtocolFactory
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IResponse
@@ -63,6 +61,8 @@ async def ask(
     Redirects are answers like others, cookies are not kept, and nothing is unpacked. Fails with
     CompressedAnswer, or with what went wrong on the way.
     """
+    from treq.client import HTTPClient  # late, see `late_agent`
+
     response = await HTTPClient(cast(Any, _AsItIs(agent, url))).request(
         method,
         url.decode("ascii"),
@@ -201,6 +201,8 @@ class _Collector(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
         if self.done.called:
             return
+        from twisted.web.client import ResponseDone  # late, see `late_agent`
+
         # PotentialDataLoss: neither a length nor chunks, so that the end of the connection is the end.
         if isinstance(reason.value, (ResponseDone, PotentialDataLoss)):
             self.done.callback(b"".join(self._chunks))

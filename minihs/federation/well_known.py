@@ -7,13 +7,12 @@ Server-Server API's "Resolving server names".
 from __future__ import annotations
 
 import re
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.web.client import URI, Agent
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IResponse
 from zope.interface import implementer
@@ -22,8 +21,12 @@ from minihs.events.ids import InvalidIdentifier, ServerName, parse_server_name
 from minihs.federation.bounded_cache import BoundedCache
 from minihs.federation.connecting import Connector, target_of
 from minihs.federation.http_exchange import ask, read_body
+from minihs.federation.late_agent import LateAgent
 from minihs.federation.shared_work import SharedWork
 from minihs.platform.clock import Clock
+
+if TYPE_CHECKING:
+    from twisted.web.client import URI
 
 log = Logger()
 
@@ -63,7 +66,7 @@ class WellKnownClient:
 
     def __init__(self, connector: Connector, clock: Clock, user_agent: str = "minihs") -> None:
         self._clock = clock
-        self._agent = cast(Any, Agent).usingEndpointFactory(clock, _Endpoints(connector))
+        self._agent = LateAgent(clock, _Endpoints(connector))
         self._user_agent = user_agent
         self._cache: BoundedCache[str, WellKnown] = BoundedCache(CACHED_HOSTS)
         self._lookups: SharedWork[str, WellKnown] = SharedWork()
