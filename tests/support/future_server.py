@@ -28,7 +28,7 @@ from minihs.http.client_api.send import Send
 from minihs.http.dialects.base import Dialect, OrdinarySend
 from minihs.http.dialects.build import build_dialects
 from minihs.http.dialects.management import BEARER, OWNER, Authorities
-from minihs.http.dialects.table import Dialects
+from minihs.http.dialects.table import NAMES, Dialects
 from minihs.http.errors import to_matrix_error
 from minihs.http.limits import DEFAULT_LIMITS, Limit, RateLimiter
 from minihs.http.request import ApiRequest
@@ -43,6 +43,8 @@ from tests.support.room_service import RoomServer
 U = "/_matrix/client/unstable/org.matrix.msc4140"
 C = "/_matrix/client"
 NO_LIMITS = RateLimiter
+ALL = tuple(name for name in NAMES if name != "future-id")
+"""Every dialect that can be on together."""
 
 
 def describe(error: Exception) -> FutureError | None:
@@ -260,6 +262,15 @@ class FutureServer(RoomServer):
     def lookup(self, delay_id: str, token: str = "alice") -> Any:
         """What `merged` tells of a future."""
         return self.get(f"{C}/v1/delayed_events/{delay_id}", token).json
+
+    def stored(self) -> list[int]:
+        """How much is stored of what a request could store: equal before and after one that is refused."""
+        tables = ("futures", "future_timers", "future_tokens", "events", "transactions")
+        return [self.run(self._count(table)) for table in tables]
+
+    async def _count(self, table: str) -> int:
+        (count,) = await self.database.reader.one(f"SELECT COUNT(*) FROM {table}")
+        return int(count)
 
     def sent(self, room_id: str, event_type: str = "m.room.message") -> list[Event]:
         """The events of one type that became durable in a room, in order."""
