@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tests.crash.hands import CLIENT, Hand
+from tests.crash.hands import Hand
 from tests.crash.ledger import Act
 from tests.crash.promises import FINALISED, Evidence
+from tests.crash.shapes import CLIENT
 
 
 def repeat_requests(hand: Hand, *, also_actions: bool) -> None:
@@ -43,11 +44,11 @@ def gather_evidence(hand: Hand) -> Evidence:
             assert status == 200, lookup
             evidence.lookups[mark] = lookup
         else:
-            evidence.tokens[mark] = {
-                kind: hand.line.call("POST", f"{CLIENT}/v1/future/{token}", {}, token="", number=0)[0]
-                for kind, token in sorted(known.items())
-                if kind.endswith("_token")
-            }
+            evidence.tokens[mark] = {}
+            for act in (Act.SEND,) if plan.delay_ms is None else (Act.SEND, Act.RESTART):
+                method, path, body = hand.request(act, mark)
+                status, _ = hand.line.call(method, path, body, token="", number=0)
+                evidence.tokens[mark][act.value] = status
     return evidence
 
 
@@ -60,6 +61,16 @@ def all_is_over(hand: Hand) -> bool:
             _, lookup = hand.line.call("GET", path, None, token=hand.token, number=0)
             if "finalised" not in lookup:
                 return False
-    status, waiting = hand.line.call("GET", f"{CLIENT}/v1/future", None, token=hand.token, number=0)
+    status, waiting = hand.line.call("GET", f"{CLIENT}/v3/futures", None, token=hand.token, number=0)
     assert status == 200, waiting
-    return not waiting
+    return not waiting and _copies(hand) == sum(
+        plan.dialect == "will-expire" and hand.ledger.reply_to_schedule(plan.mark) is not None
+        for plan in hand.ledger.plans.values()
+    )
+
+
+def _copies(hand: Hand) -> int:
+    """How many events have expired or were ended; no listing has those that have not."""
+    _, path, _ = hand.request(Act.LOOK, hand.name)
+    _, page = hand.line.call("GET", path, None, token=hand.token, number=0)
+    return sum(event["content"].get("m.will_expire") in ("expired", "ended") for event in page["chunk"])

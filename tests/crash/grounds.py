@@ -12,10 +12,11 @@ from typing import Any
 
 from minihs.store.database import open_database
 from tests.crash.comeback import all_is_over, gather_evidence, repeat_requests
-from tests.crash.hands import CLIENT, Gone, Hand
+from tests.crash.hands import Gone, Hand
 from tests.crash.ledger import Ledger
 from tests.crash.nursery import HttpLine, Nursery
 from tests.crash.promises import check
+from tests.crash.shapes import CLIENT
 from tests.crash.soundness import check_database
 from tests.crash.stories import Story, Teller
 from tests.support.processes import Stage, until

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import itertools
 from typing import Any, Protocol
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from tests.crash.ledger import Act, Ledger, Plan
+from tests.crash.shapes import CLIENT, DIALECTS, IN_SECONDS, SECOND_MS
 
 NUMBER_HEADER = "X-Request-Number"
 """Names a request in records of the server's side; the server itself knows nothing of it."""
 
-CLIENT = "/_matrix/client"
 PAGE = 500
 """More events than any room of a test has."""
 
@@ -50,6 +50,8 @@ class Hand:
         """A new future; what it is called in the ledger."""
         mark = f"{self.name}.{next(self._numbers)}"
         group = None if group is None else f"{self.name}.{group}"
+        if dialect in IN_SECONDS and delay_ms is not None:
+            delay_ms = max(1, round(delay_ms / SECOND_MS)) * SECOND_MS
         self.ledger.plans[mark] = Plan(mark=mark, dialect=dialect, delay_ms=delay_ms, group=group, **more)
         self.ask(Act.SCHEDULE, mark)
         return mark
@@ -89,34 +91,13 @@ class Hand:
             return "GET", f"{CLIENT}/v3/{room}/messages?dir=b&limit={PAGE}", None
         plan = self.ledger.plans[mark]
         if act is Act.SCHEDULE:
-            return _schedule(plan, room)
+            return DIALECTS[plan.dialect].schedule(plan, room)
         if act is Act.REPLACE:
             path = f"{CLIENT}/v3/{room}/state/{plan.type}/{quote(plan.state_key or '')}"
             return "PUT", path, {"body": "ordinary"}
         known_by = self.ledger.reply_to_schedule(mark)
         assert known_by is not None, "nothing can be asked of a future that nobody was told of"
-        if plan.dialect == "merged":
-            return "POST", f"{CLIENT}/v1/delayed_events/{known_by['delay_id']}/{act.value}", {}
-        kind = "refresh" if act is Act.RESTART else act.value
-        return "POST", f"{CLIENT}/v1/future/{known_by[f'{kind}_token']}", {}
-
-
-def _schedule(plan: Plan, room: str) -> tuple[str, str, Any]:
-    if plan.dialect == "merged":
-        body: dict[str, Any] = {"delay_ms": plan.delay_ms, "content": plan.content}
-        if plan.state_key is not None:
-            body["state_key"] = plan.state_key
-        return "PUT", f"{CLIENT}/v3/{room}/delayed_event/{plan.type}/{plan.mark}", body
-    query = {}
-    if plan.delay_ms is not None:
-        query["future_timeout"] = str(plan.delay_ms)
-    if plan.group is not None:
-        query["future_group_id"] = plan.group
-    if plan.state_key is None:
-        path = f"{CLIENT}/v1/{room}/send_future/{plan.type}/{plan.mark}"
-    else:
-        path = f"{CLIENT}/v1/{room}/state_future/{plan.type}/{quote(plan.state_key)}"
-    return "PUT", f"{path}?{urlencode(query)}", plan.content
+        return DIALECTS[plan.dialect].act(act, known_by)
 
 
 def marked_events(reply: Any) -> list[dict[str, Any]]:

@@ -30,8 +30,8 @@ class Act(Enum):
 class Plan:
     """A future that a hand schedules. `delay_ms` None: an action future. `mark` goes into its content.
 
-    `dialect` is "merged" or "tokens"; futures with the same `group` are in one group, without one they are
-    alone. With a `state_key` the event is a state event.
+    `dialect` is a key of `shapes.DIALECTS`; futures with the same `group` are in one group, without one they
+    are alone. With a `state_key` the event is a state event.
     """
 
     mark: str

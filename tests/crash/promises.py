@@ -6,7 +6,6 @@ and a request that was not answered may have had its effect or not. Futures spec
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -14,6 +13,7 @@ from typing import Any
 
 from tests.crash.hands import marked_events
 from tests.crash.ledger import Act, Ledger, Plan, Request
+from tests.crash.shapes import IN_SECONDS, is_beside
 
 FINALISED = (404, 409, 410)
 """How an action is answered that came too late."""
@@ -27,8 +27,8 @@ class Broken(AssertionError):
 class Evidence:
     """What the server shows when nothing can change any more.
 
-    `events` are those that futures became, in the order of the room; `lookups` what `merged` tells of a
-    future; `tokens` how each token of `tokens` is answered.
+    `events` are those that futures became, in the order of the room, and those that were sent at once with
+    them; `lookups` what `merged` tells of a future; `tokens` how what a token can do is answered.
     """
 
     events: Sequence[dict[str, Any]]
@@ -38,10 +38,13 @@ class Evidence:
 
 def check(ledger: Ledger, evidence: Evidence) -> None:
     """Raises Broken when `evidence` is not what the clients of `ledger` may expect."""
-    events = {mark_of(event): event for event in evidence.events}
-    for mark, count in sorted(Counter(map(mark_of, evidence.events)).items()):
-        _owed(count == 1, f"{mark} was sent {count} times")
+    beside = _once([event for event in evidence.events if is_beside(event)])
+    events = _once([event for event in evidence.events if not is_beside(event)])
+    for mark in sorted({*events, *beside}):
         _owed(mark in ledger.plans, f"{mark} was sent, and nobody had asked for it")
+    for mark, plan in ledger.plans.items():
+        if plan.dialect in IN_SECONDS and (mark in events or ledger.reply_to_schedule(mark) is not None):
+            _owed(mark in beside, f"{mark} was scheduled without the event that belongs to it")
     _check_what_was_seen(ledger, evidence)
     for group, plans in groups_of(ledger).items():
         sent = [plan.mark for plan in plans if plan.mark in events]
@@ -55,6 +58,16 @@ def check(ledger: Ledger, evidence: Evidence) -> None:
         _check_outcome(mark, lookup, events.get(mark))
     for mark, answers in evidence.tokens.items():
         _owed(set(answers.values()) == {410}, f"tokens of {mark} are not spent: {answers}")
+
+
+def _once(events: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Events by mark; each must be there once."""
+    by_mark: dict[str, list[dict[str, Any]]] = {}
+    for event in events:
+        by_mark.setdefault(mark_of(event), []).append(event)
+    for mark, found in by_mark.items():
+        _owed(len(found) == 1, f"{mark} was sent {len(found)} times")
+    return {mark: found[0] for mark, found in by_mark.items()}
 
 
 def mark_of(event: dict[str, Any]) -> str:
@@ -116,7 +129,8 @@ class _World:
         """A request that had its effect, or was answered with a refusal."""
         if request.act is Act.LOOK:
             if request.succeeded:
-                self._look([mark_of(event) for event in marked_events(request.reply)])
+                shown = marked_events(request.reply)
+                self._look([mark_of(event) for event in shown if not is_beside(event)])
         elif request.status in FINALISED:
             if request.mark in self._due_ms and not self._ended and not self._may_be_over(request):
                 raise _Impossible

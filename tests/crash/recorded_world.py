@@ -46,7 +46,8 @@ class MemoryLine:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        (self.server,) = world.servers.values()
+        (name,) = world.servers
+        self.server = world[name]
 
     def call(self, method: str, path: str, body: Any, *, token: str, number: int) -> tuple[int, Any]:
         response = self.server.driver.request(
@@ -122,7 +123,7 @@ def record(
             life = Life(world, ledger)
             if before is None:
                 alice = server.user("alice")
-                life.token, life.room_id = alice.token, alice.create_room()
+                life.token, life.room_id = str(alice.token), alice.create_room()
             else:
                 life.token, life.room_id = before.token, before.room_id
             begins = len(recorder.log) if before is None else 0

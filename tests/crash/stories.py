@@ -114,6 +114,33 @@ def newer_state_wins(teller: Teller) -> None:
     hand.look()
 
 
+def a_batch(teller: Teller) -> None:
+    """Now, and what is to follow, come together; an action ends it."""
+    hand = teller.hand
+    mark = hand.schedule(teller.delay(20), dialect="batch")
+    hand.restart(mark)
+    hand.send(mark)
+    hand.look()
+
+
+def a_batch_is_given_up(teller: Teller) -> None:
+    """Without its timeout a batch is discarded; what was sent at once stays."""
+    hand = teller.hand
+    mark = hand.schedule(teller.delay(20), dialect="batch")
+    hand.cancel(mark)
+    hand.look()
+
+
+def expiry(teller: Teller) -> None:
+    """An event expires, and its copy says so; another one is ended."""
+    hand = teller.hand
+    expires, ends = (hand.schedule(teller.delay(20), dialect="will-expire") for _ in range(2))
+    hand.restart(expires)
+    hand.send(ends)
+    teller.wait(22)
+    hand.look()
+
+
 STORIES: tuple[Story, ...] = (
     heartbeats,
     given_up,
@@ -123,6 +150,9 @@ STORIES: tuple[Story, ...] = (
     a_group_is_discarded,
     a_group_is_due,
     newer_state_wins,
+    a_batch,
+    a_batch_is_given_up,
+    expiry,
 )
 
 

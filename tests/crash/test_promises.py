@@ -110,6 +110,15 @@ def test_a_future_that_was_told_to_go_need_not_wait() -> None:
     is_broken(Told().add(Act.SEND, 10), Evidence([]), "ended with None")
 
 
+def test_what_is_sent_at_once_comes_with_its_future() -> None:
+    told = Told(dialect="batch")
+    now = event(0, event_id="$0")
+    now["content"]["beside"] = True
+    check(told.ledger, Evidence([now, event()]))
+    is_broken(told, Evidence([event()]), "without the event")
+    is_broken(told, Evidence([now, now, event()]), "2 times")
+
+
 def test_of_a_group_one_is_sent() -> None:
     told = Told(group="g").add(Act.SCHEDULE, 0, mark="a.2", group="g", delay_ms=None)
     check(told.ledger, Evidence([event()]))
