@@ -29,6 +29,7 @@ SHOWN_BYTES = 5
 
 _SEND_TS = "COALESCE(future_timers.since_ts, futures.since_ts) + futures.timeout_ms"
 _STARTED = "COALESCE(future_timers.started_ms, futures.started_ms)"
+_MARK = f"lower(hex(substr(id_hash, 1, {SHOWN_BYTES})))"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -36,10 +37,11 @@ _encode = msgspec.json.Encoder().encode
 class ListingQuery(msgspec.Struct, frozen=True, kw_only=True):
     """What to list. None means that everything passes.
 
-    `from_ts` and `to_ts` (Unix milliseconds, inclusive) bound the time of sending. A page holds futures whose
-    time is not before `place` (not behind it, `backwards`), and those whose timer started at `moved_since`
-    (steady clock) or later, which may have been elsewhere; none whose mark is in `shown`. What was finalised
-    at `kept_after` or before is not shown any more.
+    `from_ts` and `to_ts` (Unix milliseconds, inclusive) bound the time of sending. What was finalised at
+    `kept_after` or before is not shown any more; neither is what has its mark in `shown`. A future has moved
+    when its timer started at `moved_since` (steady clock) or later. A page behind `place` holds what is not
+    before it (not behind it, `backwards`), and, if `moved` says so, what has moved, wherever it is now;
+    otherwise none of that. With `after_mark` a page holds what has moved alone, behind that mark.
     """
 
     owner: UserID
@@ -54,6 +56,8 @@ class ListingQuery(msgspec.Struct, frozen=True, kw_only=True):
     place: int | None = None
     moved_since: Millis | None = None
     shown: Sequence[str] = ()
+    moved: bool = True
+    after_mark: str | None = None
     kept_after: int = -1
 
 
@@ -74,19 +78,21 @@ class FutureListingStore:
     async def all_listed(self, query: ListingQuery) -> list[ListedFuture]:
         """The page, in order of the time of sending; equal times in order of scheduling."""
         conditions, values = _conditions(query)
-        order = "DESC" if query.backwards else "ASC"
+        direction = "DESC" if query.backwards else "ASC"
+        order = f"send_ts {direction}, futures.future_id {direction}"
+        if query.after_mark is not None:
+            order = "mark, futures.future_id"
         # Contents are large: they are read for the page alone, not for everything that is sorted.
         rows = await self._reader.all(
-            f"WITH page AS (SELECT futures.future_id, {_SEND_TS} AS send_ts"
+            f"WITH page AS (SELECT futures.future_id, {_SEND_TS} AS send_ts, {_MARK} AS mark"
             " FROM futures LEFT JOIN future_timers USING (future_id) WHERE futures.future_id IN"
             " (SELECT future_id FROM futures WHERE owner = :owner AND outcome IS NULL UNION ALL"
             " SELECT future_id FROM futures WHERE owner = :owner AND outcome IS NOT NULL"
             "   AND finalised_ts > :kept_after)"
             f" AND {' AND '.join(conditions)}"
-            f" ORDER BY send_ts {order}, futures.future_id {order} LIMIT :limit)"
-            f" SELECT {COLUMNS}, send_ts, lower(hex(substr(id_hash, 1, {SHOWN_BYTES}))), payload"
+            f" ORDER BY {order} LIMIT :limit) SELECT {COLUMNS}, send_ts, mark, payload"
             " FROM page CROSS JOIN futures USING (future_id) LEFT JOIN future_timers USING (future_id)"
-            f" ORDER BY send_ts {order}, futures.future_id {order}",
+            f" ORDER BY {order}",
             values,
         )
         return [ListedFuture(stored_future(row), row[-3], row[-2]) for row in rows]
@@ -112,13 +118,20 @@ def _conditions(query: ListingQuery) -> tuple[list[str], dict[str, object]]:
     if query.status is not None:
         conditions.append("outcome IS :outcome")
         values["outcome"] = STATUSES[query.status]
-    if query.place is not None:
-        beyond = "<=" if query.backwards else ">="
-        conditions.append(f"({_SEND_TS} {beyond} :place OR {_STARTED} >= :moved_since)")
-        conditions.append(
-            f"lower(hex(substr(id_hash, 1, {SHOWN_BYTES}))) NOT IN (SELECT value FROM json_each(:shown))"
-        )
-        values.update(
-            place=query.place, moved_since=query.moved_since, shown=_encode(list(query.shown)).decode()
-        )
+    if query.after_mark is not None:
+        conditions += [f"{_STARTED} >= :moved_since", f"{_MARK} > :after_mark"]
+    elif query.place is not None:
+        beyond = f"{_SEND_TS} {'<=' if query.backwards else '>='} :place"
+        if query.moved:
+            conditions.append(f"({beyond} OR {_STARTED} >= :moved_since)")
+        else:
+            conditions += [beyond, f"{_STARTED} < :moved_since"]
+    if query.shown:
+        conditions.append(f"{_MARK} NOT IN (SELECT value FROM json_each(:shown))")
+    values.update(
+        place=query.place,
+        moved_since=query.moved_since,
+        after_mark=query.after_mark,
+        shown=_encode(list(query.shown)).decode(),
+    )
     return conditions, values

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from minihs.events.ids import InvalidIdentifier, parse_room_id
 from minihs.futures.model import Millis
@@ -30,21 +31,27 @@ UNSTABLE = f"{C}/unstable/org.matrix.msc4486/delayed_events"
 PREFIX = "org.matrix.msc4486."
 
 PAGE = 100
-MAX_SHOWN = 1_000
-"""Futures that a token remembers. Of more, the first ones may be shown twice; none is ever left out."""
+MAX_SHOWN = 1_500
+"""Futures that a token remembers, so that it fits into a request's first line."""
 
-MAX_TOKEN_LENGTH = 4 * MAX_SHOWN * SHOWN_BYTES
+MAX_TOKEN_LENGTH = 12_000
 MAX_TS = 2**53 - 1
 _TS_DIGITS = 16
 
 
 class _Place(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Where a listing goes on; `shown` is marks without a separator."""
+    """Where a listing goes on: behind `send_ts`, or in the second round behind the mark `stray`.
+
+    `shown` is marks without a separator. When there are too many of them (`is_full`), what moves is left to a
+    second round over everything that has moved: some futures are then shown twice, and none is left out.
+    """
 
     direction: str
     send_ts: int
     began_ms: int
     shown: bytes
+    is_full: bool = False
+    stray: str | None = None
 
 
 class Msc4486(QuietDialect):
@@ -71,52 +78,62 @@ class Msc4486(QuietDialect):
         direction = _choice(query, "dir", ("f", "b")) or "f"
         token = _one(query, "from")
         place = None if token is None else _read(token, direction)
-        began_ms = self._listing.begins() if place is None else Millis(place.began_ms)
-        shown = () if place is None else _marks(place.shown)
-        page = await self._listing.page(
-            ListingQuery(
-                owner=request.user.user_id,
-                dialects=WITH_DELAY_ID,
-                limit=PAGE + 1,
-                room_id=_room_id(query),
-                type=_one(query, "type"),
-                status=_choice(query, "status", tuple(STATUSES)),
-                from_ts=_timestamp(query, "from_ts"),
-                to_ts=_timestamp(query, "to_ts"),
-                backwards=direction == "b",
-                place=None if place is None else place.send_ts,
-                moved_since=began_ms,
-                shown=shown,
-            )
+        wanted = ListingQuery(
+            owner=request.user.user_id,
+            dialects=WITH_DELAY_ID,
+            limit=PAGE + 1,
+            room_id=_room_id(query),
+            type=_one(query, "type"),
+            status=_choice(query, "status", tuple(STATUSES)),
+            from_ts=_timestamp(query, "from_ts"),
+            to_ts=_timestamp(query, "to_ts"),
+            backwards=direction == "b",
         )
+        if place is None:
+            first_ts = MAX_TS if wanted.backwards else 0
+            place = _Place(direction, first_ts, self._listing.begins(), b"")
+            page = await self._listing.page(wanted)
+        else:
+            page = await self._listing.page(_goes_on(wanted, place))
         reply: dict[str, Any] = {"delayed_events": [lookup_shape(one.stored) for one in page[:PAGE]]}
-        if len(page) > PAGE:
-            following = _write(_following(direction, place, began_ms, shown, page[:PAGE]))
-            reply["next_batch"] = following
+        following = _following(place, page)
+        if following is not None:
+            reply["next_batch"] = _write(following)
             if request.path.startswith(UNSTABLE):
-                reply[f"{PREFIX}next_batch"] = following
+                reply[f"{PREFIX}next_batch"] = reply["next_batch"]
         return reply
 
 
-def _following(
-    direction: str,
-    place: _Place | None,
-    began_ms: int,
-    shown: Sequence[str],
-    page: Sequence[ListedFuture],
-) -> _Place:
-    """The place behind a page."""
-    send_ts = page[-1].send_ts
-    if place is not None:  # a page of nothing but moved ones does not lead back
-        send_ts = (min if direction == "b" else max)(send_ts, place.send_ts)
-    again = [
-        one.mark
-        for one in page
-        if one.stored.future.outcome is None
-        or one.stored.future.started_ms >= began_ms
-        or one.send_ts == send_ts
-    ]
-    return _Place(direction, send_ts, began_ms, bytes.fromhex("".join([*shown, *again][-MAX_SHOWN:])))
+def _goes_on(wanted: ListingQuery, place: _Place) -> ListingQuery:
+    return replace(
+        wanted,
+        place=place.send_ts,
+        moved_since=Millis(place.began_ms),
+        moved=not place.is_full,
+        shown=_marks(place.shown),
+        after_mark=place.stray,
+    )
+
+
+def _following(place: _Place, page: Sequence[ListedFuture]) -> _Place | None:
+    """The place behind a page of up to one more than it shows; None behind the last."""
+    if len(page) <= PAGE:
+        begins_second_round = place.is_full and place.stray is None
+        return replace(place, stray="") if begins_second_round else None
+    page = page[:PAGE]
+    if place.stray is not None:
+        return replace(place, stray=page[-1].mark)
+    # A page of nothing but futures that have moved does not lead back.
+    send_ts = (min if place.direction == "b" else max)(page[-1].send_ts, place.send_ts)
+    again = b"".join(bytes.fromhex(one.mark) for one in page if _may_turn_up_again(one, place, send_ts))
+    shown, most = place.shown + again, MAX_SHOWN * SHOWN_BYTES
+    is_full = place.is_full or len(shown) > most
+    return replace(place, send_ts=send_ts, shown=shown[-most:], is_full=is_full)
+
+
+def _may_turn_up_again(one: ListedFuture, place: _Place, send_ts: int) -> bool:
+    future = one.stored.future
+    return future.outcome is None or future.started_ms >= place.began_ms or one.send_ts == send_ts
 
 
 def _write(place: _Place) -> str:
@@ -133,7 +150,7 @@ def _read(token: str, direction: str) -> _Place:
         raise _bad_token() from None
     if place.direction != direction:
         raise invalid("`from` is of a listing in the other direction: give the same `dir`.")
-    if not (0 <= place.send_ts <= 2 * MAX_TS and 0 <= place.began_ms <= MAX_TS):
+    if not (0 <= place.send_ts <= MAX_TS and 0 <= place.began_ms <= MAX_TS):
         raise _bad_token()
     return place
 
