@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 import msgspec.structs
@@ -231,14 +231,25 @@ def load_config(
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """`KEY=VALUE` of the command line: a dotted name, and a value in TOML or, failing that, plain text."""
+    """`KEY=VALUE` of the command line: a dotted name, and a value in TOML or, failing that, plain text.
+
+    Where a setting takes text, what looks like a number is text too (`rooms.default_version=11`); where it
+    takes a list, commas do for brackets and quotes (`futures.dialects=merged,tokens`).
+    """
     name, equals, value = text.partition("=")
-    if not equals or not name.strip():
+    name, value = name.strip(), value.strip()
+    if not equals or not name:
         raise InvalidSettings(f"{text!r} is not KEY=VALUE, such as futures.max_delay_ms=60000.")
     try:
-        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+        said = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        return name.strip(), None if value == "null" else value
+        said = None if value == "null" else value
+    takes = _what_it_takes(name)
+    if takes in (str, str | None) and not isinstance(said, str | None):
+        return name, value
+    if get_origin(takes) is Sequence and isinstance(said, str):
+        return name, [part.strip() for part in said.split(",") if part.strip()]
+    return name, said
 
 
 def _without_null(settings: dict[str, Any]) -> dict[str, Any]:
@@ -322,6 +333,8 @@ def _sentence(message: str) -> str:
     if unknown:
         name = f"{where}.{unknown[1]}" if where else unknown[1]
         return f"{name}: there is no such setting.{_suggestion(name)}"
+    if what.startswith("Invalid enum value"):
+        what = what.removesuffix(".") + f"; it takes {_choices(where)}"
     return f"{where}: {what[0].lower()}{what[1:]}." if where else f"{what}."
 
 
@@ -330,6 +343,23 @@ def _suggestion(name: str) -> str:
 
     near = get_close_matches(name, setting_names(), n=1)
     return f" Did you mean {near[0]}?" if near else ""
+
+
+def _choices(name: str) -> str:
+    takes = _what_it_takes(name.partition("[")[0])
+    [literal] = (part for part in (takes, *get_args(takes)) if get_origin(part) is Literal)
+    return ", ".join(str(choice) for choice in get_args(literal))
+
+
+def _what_it_takes(name: str) -> Any:
+    """The type of the setting with a dotted name; None when there is no such setting."""
+    section_name, _, setting_name = name.partition(".")
+    for section in msgspec.structs.fields(Config):
+        if section.name == section_name:
+            for setting in msgspec.structs.fields(section.type):
+                if setting.name == setting_name:
+                    return setting.type
+    return None
 
 
 def setting_names() -> list[str]:

@@ -73,6 +73,12 @@ def test_flags_override_the_file(tmp_path: Path) -> None:
         ("rate_limits.enabled=false", ("rate_limits.enabled", False)),
         ("server.name=hs.test:8448", ("server.name", "hs.test:8448")),
         ("rooms.default_version='10'", ("rooms.default_version", "10")),
+        ("rooms.default_version=10", ("rooms.default_version", "10")),
+        ("server.public_base_url=null", ("server.public_base_url", None)),
+        ("futures.max_scheduled=10", ("futures.max_scheduled", 10)),
+        ("futures.dialects=merged, tokens", ("futures.dialects", ["merged", "tokens"])),
+        ("http.trusted_proxies=10.0.0.0/8", ("http.trusted_proxies", ["10.0.0.0/8"])),
+        ("http.trusted_proxies=", ("http.trusted_proxies", [])),
         ("logging.file=", ("logging.file", "")),
     ],
 )
@@ -96,8 +102,18 @@ def test_a_file_says_null_in_quotes(tmp_path: Path) -> None:
     [
         ({"futures__max_delay_ms": "soon"}, "futures.max_delay_ms: expected `int | null`, got `str`."),
         ({"futures__max_scheduled": -1}, "futures.max_scheduled: expected `int` >= 0."),
-        ({"futures__unstable_conflict": 400}, "futures.unstable_conflict: invalid enum value 400."),
-        ({"futures__dialects": ["merged", "next"]}, "futures.dialects[1]: invalid enum value 'next'."),
+        (
+            {"futures__unstable_conflict": 400},
+            "futures.unstable_conflict: invalid enum value 400; it takes 404, 409.",
+        ),
+        (
+            {"futures__dialects": ["merged", "next"]},
+            "futures.dialects[1]: invalid enum value 'next'; it takes will-expire, batch,",
+        ),
+        (
+            {"logging__levels": {"minihs": "loud"}},
+            "logging.levels[...]: invalid enum value 'loud'; it takes debug, ",
+        ),
         ({"federation__retry_initial_ms": 0}, "federation.retry_initial_ms: expected `int` >= 1."),
         (
             {"futures__max_delay": 5},

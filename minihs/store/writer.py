@@ -137,12 +137,7 @@ class Writer:
             for entry in group:
                 for sql, params in entry.batch.statements:
                     execute(sql, params)
-        except (
-            sqlite3.IntegrityError,
-            sqlite3.ProgrammingError,
-            sqlite3.InterfaceError,
-            OverflowError,
-        ) as error:
+        except _BAD_BATCH as error:
             log.warn("a batch broke a constraint ({error}); running its group batch by batch", error=error)
             execute("ROLLBACK")
             execute("BEGIN IMMEDIATE")
@@ -158,12 +153,7 @@ class Writer:
         try:
             for sql, params in entry.batch.statements:
                 execute(sql, params)
-        except (
-            sqlite3.IntegrityError,
-            sqlite3.ProgrammingError,
-            sqlite3.InterfaceError,
-            OverflowError,
-        ) as error:
+        except _BAD_BATCH as error:
             execute("ROLLBACK TO batch")
             entry.failure = BatchFailed(str(error))
             entry.failure.__cause__ = error
