@@ -31,11 +31,6 @@ ANSWER_WITHIN_S = 120.0
 class Refused(click.ClickException):
     """The server says no, in a sentence."""
 
-    def __init__(self, status: int, errcode: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status = status
-        self.errcode = errcode
-
 
 class AdminClient:
     """Requests to the server that answers at `socket_path`; one connection for each."""
@@ -55,7 +50,7 @@ class AdminClient:
         finally:
             connection.close()
         if response.status >= 400:
-            raise Refused(response.status, reply["errcode"], reply["error"])
+            raise Refused(reply["error"])
         return reply
 
 
