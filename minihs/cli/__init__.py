@@ -10,6 +10,7 @@ import click
 from minihs import __version__
 from minihs.cli.demo import demo
 from minihs.cli.keys import keys
+from minihs.cli.lab import lab
 from minihs.cli.serve import serve
 from minihs.cli.users import users
 
@@ -20,5 +21,5 @@ def main() -> None:
     """minihs: a small federating Matrix homeserver and a laboratory for delayed events."""
 
 
-for command in (serve, demo, users, keys):
+for command in (serve, demo, lab, users, keys):
     main.add_command(command)

@@ -216,8 +216,9 @@ class ServerClock:
 
 
 def _microseconds(ms: float) -> int:
-    # A billionth of a second is what adding floating point numbers may add.
-    return max(0, math.ceil(ms * 1000 - 1e-3))
+    # A billionth of a second is what adding floating point numbers may add. Whoever waits for any time at all
+    # must find that some has passed, or would wait for the rest for ever.
+    return max(1, math.ceil(ms * 1000 - 1e-3)) if ms > 0 else 0
 
 
 def _order(entry: tuple[int, int, Timer]) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from enum import IntEnum
 import msgspec
 
 from minihs.events.event import Event, redact_event, trusted_event
-from minihs.events.ids import EventID
+from minihs.events.ids import EventID, RoomID
 from minihs.events.versions import ROOM_VERSIONS
 from minihs.store.cache import LruCache
 from minihs.store.reader import Reader, Row
@@ -146,6 +146,13 @@ class EventStore:
             for event_id in event_ids
             if event_id not in known or (or_outlier and known[event_id].standing.is_outlier)
         ]
+
+    async def all_in_room(self, room_id: RoomID) -> list[EventRow]:
+        """Every event of a room, whatever its standing, by depth."""
+        found = await self._reader.all(
+            _SELECT + " WHERE e.room_id = ? ORDER BY e.depth, e.event_id", (room_id,)
+        )
+        return [self.from_columns(columns) for columns in found]
 
     async def all_children(self, event_id: EventID) -> list[EventID]:
         """The events that name `event_id` as a previous event."""

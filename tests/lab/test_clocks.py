@@ -123,3 +123,19 @@ def test_nothing_is_called_in_a_process_that_is_gone() -> None:
     server.call_later(1, pytest.fail)
     server.stop()
     world.advance(1)
+
+
+def test_who_waits_for_the_last_billionth_of_a_second_finds_that_it_has_passed() -> None:
+    clock = WorldClock()
+    ends_ms = 5.000_000_4
+    looks = 0
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+        if clock.monotonic_ms() < ends_ms:
+            clock.call_later(ends_ms - clock.monotonic_ms(), look)
+
+    look()
+    clock.advance(1)
+    assert looks <= 3

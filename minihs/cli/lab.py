@@ -1,0 +1,68 @@
+"""`minihs lab`: the experiments, listed and run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def lab() -> None:
+    """Several servers in one process, on a clock that jumps: experiments with delayed events."""
+
+
+@lab.command("list")
+def list_experiments() -> None:
+    """The experiments there are."""
+    from minihs.lab.experiments import EXPERIMENTS
+
+    width = max(map(len, EXPERIMENTS))
+    for name, line in EXPERIMENTS.items():
+        click.echo(f"{name:<{width}}  {line}")
+
+
+@lab.command("run")
+@click.argument("name")
+@click.option("--seed", default=1, show_default=True, help="The same seed gives the same run, byte for byte.")
+@click.option(
+    "--size",
+    type=click.Choice(["small", "full"]),
+    default="full",
+    show_default=True,
+    help="small takes seconds, full is what the pages in docs/lab tell of.",
+)
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), metavar="F", help="Also as JSON."
+)
+@click.option(
+    "--html",
+    "html_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="F",
+    help="Also as one HTML page with drawings.",
+)
+@click.option("--story", is_flag=True, help="Tell everything that happened, too.")
+def run(name: str, seed: int, size: str, json_file: Path | None, html_file: Path | None, story: bool) -> None:
+    """Run an experiment; the exit code says whether everything that was expected is so."""
+    from typing import Literal, cast
+
+    from rich.console import Console
+
+    from minihs.lab.experiments import run_experiment
+    from minihs.lab.names import UnknownName
+
+    try:
+        report = run_experiment(name, seed=seed, size=cast(Literal["small", "full"], size))
+    except UnknownName as error:
+        raise click.ClickException(f"{error} `minihs lab list` tells of each.") from error
+    report.tell(Console(), story=story)
+    try:
+        if json_file is not None:
+            json_file.write_bytes(report.to_json())
+        if html_file is not None:
+            html_file.write_text(report.to_html(), encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"{error.filename} cannot be written: {error.strerror}.") from error
+    sys.exit(0 if report.holds else 1)

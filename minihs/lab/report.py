@@ -1,0 +1,135 @@
+"""What an experiment found: tables, verdicts, the story, drawings; as text, JSON or one HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from minihs.lab.transcript import Entry, line
+
+
+class Table(msgspec.Struct):
+    """Rows under columns; every cell is text. `note` says how to read it."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]] = []
+    note: str = ""
+
+    def add(self, *cells: object) -> None:
+        """One more row."""
+        if len(cells) != len(self.columns):
+            raise ValueError(f"{self.title}: {len(cells)} cells for {len(self.columns)} columns")
+        self.rows.append(tuple(str(cell) for cell in cells))
+
+    def column(self, name: str) -> list[str]:
+        """The cells under one heading."""
+        index = self.columns.index(name)
+        return [row[index] for row in self.rows]
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Something that was expected, and whether it is so."""
+
+    text: str
+    holds: bool
+
+
+class Drawing(msgspec.Struct, frozen=True):
+    """A picture, as SVG."""
+
+    title: str
+    svg: str
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """The outcome of one run of an experiment."""
+
+    name: str
+    question: str
+    seed: int
+    method: str = ""
+    tables: list[Table] = []
+    verdicts: list[Verdict] = []
+    transcript: list[Entry] = []
+    drawings: list[Drawing] = []
+    graphs: list[dict[str, Any]] = []
+
+    def table(self, title: str, *columns: str, note: str = "") -> Table:
+        """A new table at the end."""
+        table = Table(title, columns, [], note)
+        self.tables.append(table)
+        return table
+
+    def check(self, text: str, holds: bool) -> bool:
+        """Write down whether something that was expected is so."""
+        self.verdicts.append(Verdict(text, holds))
+        return holds
+
+    @property
+    def holds(self) -> bool:
+        """Whether everything that was expected is so."""
+        return all(verdict.holds for verdict in self.verdicts)
+
+    def to_json(self) -> bytes:
+        """Everything but the drawings; the same seed gives the same bytes."""
+        content = {
+            "name": self.name,
+            "question": self.question,
+            "method": self.method,
+            "seed": self.seed,
+            "tables": self.tables,
+            "verdicts": self.verdicts,
+            "graphs": self.graphs,
+            "transcript": self.transcript,
+        }
+        return msgspec.json.format(msgspec.json.Encoder(order="deterministic").encode(content), indent=1)
+
+    def to_html(self) -> str:
+        """One page that needs nothing else."""
+        from minihs.lab.page import page
+
+        return page(self)
+
+    def tell(self, console: Console, *, story: bool = False) -> None:
+        """Tables and verdicts on a terminal, with the `story` before them."""
+        console.rule(Text(self.name))
+        console.print(Text(self.question))
+        if self.method:
+            console.print(Text(self.method, style="dim"))
+        if story:
+            for entry in self.transcript:
+                console.print(Text(line(entry)), soft_wrap=True)
+        for table in self.tables:
+            console.print(_rich(table))
+        for verdict in self.verdicts:
+            mark, style = ("✓", "green") if verdict.holds else ("✗", "bold red")
+            console.print(Text(f"{mark} {verdict.text}", style=style))
+        console.print(Text(f"seed {self.seed}", style="dim"))
+
+
+def _rich(table: Table) -> RichTable:
+    rich = RichTable(title=table.title, caption=table.note or None, title_justify="left")
+    for column in table.columns:
+        rich.add_column(Text(column))
+    for row in table.rows:
+        rich.add_row(*(Text(cell) for cell in row))
+    return rich
+
+
+def per(total: float, count: float) -> str:
+    """A mean with one decimal, or a dash when there was nothing."""
+    return f"{total / count:.1f}" if count else "–"
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least `share` of all do not exceed; 0 when there is none."""
+    ordered = sorted(values)
+    if not ordered:
+        return 0.0
+    return ordered[min(len(ordered) - 1, max(0, -(-int(share * len(ordered) * 1000) // 1000) - 1))]

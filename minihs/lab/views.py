@@ -1,0 +1,120 @@
+"""What one server believes of one room: its events with their standing, its state, its extremities.
+
+Read from the database, so that a server that is down can be looked at, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from minihs.events.event import StateKey
+from minihs.events.ids import EventID, RoomID
+from minihs.lab.servers import LabServer
+from minihs.lab.watching import describe, short
+from minihs.store.events import EventRow, EventStore, Standing
+from minihs.store.rooms import RoomStore
+from minihs.store.state import StateStore
+
+
+class RoomView(msgspec.Struct, frozen=True):
+    """A room as a server has it now. `events` are in order of depth."""
+
+    server: str
+    room_id: str
+    events: tuple[EventRow, ...]
+    state: dict[StateKey, EventID]
+    extremities: tuple[EventID, ...]
+
+    def standing(self, event_id: str) -> str:
+        """What the server thinks of an event: `accepted`, `soft-failed`, `rejected`, `outlier`, `unknown`."""
+        for row in self.events:
+            if row.event.event_id == event_id:
+                return standing_word(row.standing)
+        return "unknown"
+
+    def row(self, event_id: str) -> EventRow | None:
+        """An event with its standing."""
+        return next((row for row in self.events if row.event.event_id == event_id), None)
+
+    def text(self) -> str:
+        """The view in lines: state that differs from nothing, and the tips."""
+        lines = [f"{self.server} has {len(self.events)} events of {self.room_id}:"]
+        for row in self.events:
+            mark = "" if row.standing is Standing.ACCEPTED else f"  [{standing_word(row.standing)}]"
+            current = row.event.state_key is not None and self.state.get(row.event.key) == row.event.event_id
+            tip = "  ← tip" if row.event.event_id in self.extremities else ""
+            lines.append(f"  {'•' if current else ' '} {describe(row.event)}{mark}{tip}")
+        return "\n".join(lines)
+
+    def to_ndjson(self) -> bytes:
+        """The graph as TARDIS reads it: one PDU on each line with its event ID, causes before effects."""
+        encoder = msgspec.json.Encoder(order="deterministic")
+        return encoder.encode_lines(
+            {"event_id": row.event.event_id, **row.event.pdu}
+            for row in self.events
+            if not row.standing.is_outlier
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The view for reports: graph, state and tips."""
+        return {
+            "server": self.server,
+            "room_id": self.room_id,
+            "extremities": sorted(self.extremities),
+            "state": {f"{key[0]}|{key[1]}": self.state[key] for key in sorted(self.state)},
+            "events": [
+                {
+                    "event_id": row.event.event_id,
+                    "what": describe(row.event),
+                    "depth": row.event.depth,
+                    "prev_events": list(row.event.prev_events),
+                    "standing": standing_word(row.standing),
+                    "refusal": row.refusal,
+                }
+                for row in self.events
+            ],
+        }
+
+
+def standing_word(standing: Standing) -> str:
+    """A standing as it is written in reports."""
+    return standing.name.lower().replace("_", "-")
+
+
+def view_of(server: LabServer, room_id: str) -> RoomView | None:
+    """What the server believes of the room; None when it does not know it."""
+    reader = server.database.reader
+    rooms = RoomStore(reader)
+    row = _now(server, rooms.maybe_room(RoomID(room_id)))
+    if row is None:
+        return None
+    states = _now(server, StateStore.open(reader))
+    group = _now(server, states.one_group(row.state_group))
+    return RoomView(
+        server.name,
+        room_id,
+        tuple(_now(server, EventStore(reader).all_in_room(RoomID(room_id)))),
+        dict(group.state.items()),
+        tuple(_now(server, rooms.all_extremities(RoomID(room_id)))),
+    )
+
+
+def differences(views: Sequence[RoomView]) -> list[str]:
+    """Where the current states of servers differ, in words; empty when they agree."""
+    told = []
+    for key in sorted({key for view in views for key in view.state}):
+        ids = {view.server: view.state.get(key) for view in views}
+        if len(set(ids.values())) > 1:
+            each = ", ".join(
+                f"{server} has {'nothing' if event_id is None else short(event_id)}"
+                for server, event_id in ids.items()
+            )
+            told.append(f"{key[0]} {key[1]!r}: {each}".replace(" ''", ""))
+    return told
+
+
+def _now(server: LabServer, read: Any) -> Any:
+    return server.database.reader.now(read)

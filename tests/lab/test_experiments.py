@@ -1,0 +1,114 @@
+"""Every experiment that ships: it finds what its page says, and the same seed tells the same story."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from minihs.cli import main
+from minihs.lab.experiments import EXPERIMENTS, run_experiment
+from minihs.lab.experiments.auth_at_send_time import CHANGES, WAYS
+from minihs.lab.experiments.ghost_zoo import ZOO
+from minihs.lab.handles import SCHEDULERS
+from minihs.lab.names import UnknownName
+
+PAGES = Path(__file__).parents[2] / "docs" / "lab"
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_two_processes_with_different_hash_seeds_tell_the_same_story_and_it_holds(name: str) -> None:
+    program = (
+        "import sys; from minihs.lab.experiments import run_experiment;"
+        f"sys.stdout.buffer.write(run_experiment({name!r}, seed=3, size='small').to_json())"
+    )
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            stdout=subprocess.PIPE,
+        )
+        for hash_seed in ("1", "2")
+    ]
+    told = [run.communicate()[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    assert told[0] == told[1]
+    report = json.loads(told[0])
+    assert [verdict["text"] for verdict in report["verdicts"] if not verdict["holds"]] == []
+    assert report["verdicts"]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_has_a_page_with_its_question_method_and_answer(name: str) -> None:
+    page = (PAGES / f"{name}.md").read_text(encoding="utf-8")
+    for heading in ("## Question", "## Method", "## Answer", f"minihs lab run {name}"):
+        assert heading in page
+
+
+def test_the_matrix_of_rights_has_every_change_and_every_way() -> None:
+    report = run_experiment("auth-at-send-time", seed=2, size="small")
+    tables = {table.title: table for table in report.tables}
+    at_send = tables["Authorised at send"]
+    cells = {row[0]: dict(zip(WAYS, row[1:], strict=True)) for row in at_send.rows}
+    assert list(cells) == [change.name for change in CHANGES]
+    assert cells["nothing"]["here"] == "sent; hs2: accepted; in force"
+    assert cells["right lost"]["there"] == "refused when due (M_FORBIDDEN)"
+    assert cells["right lost"]["there, late"] == "sent; hs2: soft-failed; in force on none"
+    assert cells["right gained"]["here"] == "sent; hs2: accepted; in force"
+    at_schedule = {row[0]: row[1] for row in tables["Authorised at schedule"].rows}
+    assert at_schedule["right gained"] == "refused when scheduled (403 M_FORBIDDEN)"
+    assert at_schedule["right lost"].startswith("sent; hs2: rejected")
+    assert len(tables["In all rooms"].rows) == 12
+    assert "<svg" in report.to_html()
+
+
+@pytest.mark.parametrize("animal", ZOO, ids=lambda animal: animal.name)
+def test_a_failure_of_the_field_is_absent_here_and_shows_with_its_cause(animal: object) -> None:
+    shows = animal.shows  # type: ignore[attr-defined]
+    assert (shows(11, False), shows(11, True)) == (False, True)
+
+
+def test_the_call_is_told_in_every_dialect_that_can_schedule() -> None:
+    report = run_experiment("drafts", seed=2, size="small")
+    (table,) = report.tables
+    assert table.column("dialect") == list(SCHEDULERS)
+    ended = dict(zip(table.column("dialect"), table.column("own change ends the leave"), strict=True))
+    assert (ended["tokens"], ended["merged"]) == ("yes", "no")
+
+
+def test_an_unknown_experiment_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="Did you mean 'ghost-zoo'"):
+        run_experiment("ghostzoo")
+    result = CliRunner().invoke(main, ["lab", "run", "draft"])
+    assert result.exit_code == 1
+    assert "Did you mean 'drafts'?" in result.output
+
+
+def test_the_command_lists_runs_and_writes(tmp_path: Path) -> None:
+    listed = CliRunner().invoke(main, ["lab", "list"])
+    assert [line.split()[0] for line in listed.output.splitlines()] == list(EXPERIMENTS)
+    as_json, as_html = tmp_path / "zoo.json", tmp_path / "zoo.html"
+    arguments = ["lab", "run", "ghost-zoo", "--seed", "5", "--json", str(as_json), "--html", str(as_html)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert "✓ lost on restart" in result.output
+    assert json.loads(as_json.read_bytes())["seed"] == 5
+    assert "<script" not in as_html.read_text(encoding="utf-8")
+    nowhere = CliRunner().invoke(main, [*arguments[:3], "--json", str(tmp_path / "no" / "file.json")])
+    assert nowhere.exit_code == 1
+    assert "cannot be written" in nowhere.output
+
+
+def test_the_first_experiment_of_the_manual_runs_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    manual = (PAGES.parent / "lab.md").read_text(encoding="utf-8")
+    code = manual.split("```python\n")[1].split("```")[0]
+    exec(compile(code, "docs/lab.md", "exec"), {})
+    told = capsys.readouterr().out
+    assert "[soft-failed]" in told
+    assert "the servers agree" in told
+    assert "hs2 current v12 8" in told
