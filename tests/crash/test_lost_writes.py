@@ -46,7 +46,7 @@ def told(story: Story, begin: Callable[[], None] = lambda: None, **details: Any)
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
 def test_no_crash_at_any_write_breaks_a_promise(story: Story) -> None:
     campaign = Campaign(told(story), torn=0)
-    campaign.run()
+    campaign.run(thinned=True)
     assert campaign.restarts >= 2 * len(campaign.recording.ledger.requests), "crashes were left out"
 
 
@@ -71,20 +71,20 @@ def test_no_crash_while_catching_up_breaks_a_promise() -> None:
     ended_ms = before.log[-1][0]
     after = record(script, start=disk.dropped(), start_ms=ended_ms + AWAY_MS, before=before)
     campaign = Campaign(after)
-    campaign.run()
+    campaign.run(thinned=True)
     assert campaign.restarts >= 5, "everything was sent in one commit"
 
 
 def test_a_crash_after_a_long_absence_finds_everything_overdue() -> None:
     campaign = Campaign(told(a_group_is_due), torn=0)
-    campaign.run(away_ms=3_600_000)
+    campaign.run(away_ms=3_600_000, thinned=True)
     assert campaign.restarts
 
 
 def test_no_crash_of_a_first_start_leaves_a_server_that_cannot_start() -> None:
     campaign = Campaign(told(lambda teller: teller.hand.send(teller.hand.schedule(1_000))), torn=0)
     campaign.run_setup()
-    assert campaign.points > 100
+    assert campaign.points > 50
     assert campaign.restarts >= 3, "nothing, an empty database, and one with an account"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -78,8 +78,11 @@ def test_a_reply_that_precedes_its_sync_is_caught(ground: Ground) -> None:
 
 
 @pytest.mark.full
-def test_no_power_cut_of_a_busy_server_breaks_a_promise(ground: Ground) -> None:
+def test_no_power_cut_of_a_busy_server_breaks_a_promise(
+    ground: Ground, record_property: Callable[[str, object], None]
+) -> None:
     campaign = Campaign(recorded(ground, STORIES), torn=2)
     campaign.run()
-    print(campaign.points, campaign.disks, campaign.opened, campaign.restarts)
+    record_property("crashes", campaign.summary())
+    print(campaign.summary())
     assert campaign.restarts > len(campaign.recording.ledger.requests)
