@@ -55,7 +55,7 @@ class Ground:
         self.nursery.close()
         self.stage.close()
 
-    def run(self, story: Story, dies_at: int | None, *, cold: bool = False) -> Run:
+    def run(self, story: Story, dies_at: int | list[str] | None, *, cold: bool = False) -> Run:
         """Let a server live through a story and die at a step; restart it and hold it to its promises.
 
         It is restarted by a fork, or `cold`, by the command that users start it with.

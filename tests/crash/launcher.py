@@ -34,11 +34,13 @@ CHECKPOINT_PAGES = 24
 
 
 class Countdown:
-    """Writes each step to a file, and ends the process as `kill -9` would when it is the chosen one."""
+    """Writes each step to a file, and ends the process as `kill -9` would at the chosen one: the n-th, or the
+    last of some that must be seen in order."""
 
-    def __init__(self, file: str, dies_at: int | None) -> None:
+    def __init__(self, file: str, dies_at: int | list[str] | None) -> None:
         self._file = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._dies_at = dies_at
+        self._dies_at = dies_at if isinstance(dies_at, int) else None
+        self._awaited = dies_at if isinstance(dies_at, list) else []
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
@@ -47,8 +49,10 @@ class Countdown:
         with self._lock:
             number = next(self._numbers)
             os.write(self._file, f"{what}\n".encode())
-            if number == self._dies_at:
+            if number == self._dies_at or self._awaited == [what]:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if self._awaited and self._awaited[0] == what:
+                del self._awaited[0]
 
 
 def connect_by(factory: type[sqlite3.Connection]) -> None:

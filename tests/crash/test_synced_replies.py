@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,13 +23,6 @@ from tests.crash.recorded_world import DATABASE, Campaign, Recording
 from tests.crash.stories import STORIES, Story, Teller, a_group_is_sent, given_up, sent_on_command
 
 pytestmark = pytest.mark.process
-
-
-@pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    made = Ground(tmp_path_factory.mktemp("ground"))
-    yield made
-    made.close()
 
 
 def recorded(ground: Ground, stories: Sequence[Story]) -> Recording:

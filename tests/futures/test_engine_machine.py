@@ -36,6 +36,7 @@ from minihs.futures.engine import step
 from minihs.futures.model import (
     CancelRule,
     Cause,
+    Future,
     FutureGroup,
     FutureID,
     GroupID,
@@ -54,7 +55,10 @@ TROUBLE = MatrixError(403, "M_FORBIDDEN", "No.")
 
 
 class GroupMachine(RuleBasedStateMachine):
-    """`started` is the model: for each future that waits, when its timer last started."""
+    """`started` is the model: for each future that waits, when its timer last started.
+
+    `durable` is what effects alone have stored; a process that dies after any of them goes on from there.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,11 +68,15 @@ class GroupMachine(RuleBasedStateMachine):
         self.delays: dict[FutureID, int | None] = {}
         self.sending: FutureID | None = None
         self.sent: list[FutureID] = []
+        self.durable: dict[FutureID, Future] = {}
 
     def do(self, command: Command) -> tuple[Effect, ...]:
         before = self.group
         self.group, effects = step(before, command, Now(Millis(self.now), self.now))
         for effect in effects:
+            match effect:
+                case Stored(changed) | TimerStarted(changed) | Finalised(changed):
+                    self.durable[changed.id] = changed
             match effect:
                 case Stored(stored):
                     self.started[stored.id] = self.now
@@ -194,6 +202,20 @@ class GroupMachine(RuleBasedStateMachine):
         was_sending = self.sending
         self.do(CancelAll(Cause.ACCOUNT))
         assert was_sending is not None or not self.started
+
+    @rule()
+    def the_process_dies(self) -> None:
+        """What was being sent was not sent: its event would have been stored with its outcome."""
+        waiting = tuple(future for _, future in sorted(self.durable.items()) if future.outcome is None)
+        # Of a group that is finished, the store finds nothing to go on with.
+        members = waiting or tuple(future for _, future in sorted(self.durable.items()))
+        self.group = FutureGroup(GroupID(1), ALICE, None, members)
+        self.sending = None
+
+    @invariant()
+    def memory_and_what_is_stored_agree(self) -> None:
+        waiting = {future.id: future for future in self.durable.values() if future.outcome is None}
+        assert {future.id: future for future in self.group.scheduled} == waiting
 
     @invariant()
     def memory_and_model_agree(self) -> None:
