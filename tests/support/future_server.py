@@ -159,13 +159,24 @@ class FutureServer(RoomServer):
             )
         )
         self.run(self.future_service.scheduler.start())
-        transactions = Transactions(TransactionStore(self.database.reader), self.writer, self.clock)
-        self.dialects = build_dialects(
-            self.names,
+        self.transactions = Transactions(TransactionStore(self.database.reader), self.writer, self.clock)
+        self.dialects = self.dialects_of(self.names)
+        router = Router(self.dialects.routes())
+        router.add(Send(self.sending, self.transactions, self.dialects.claim).routes())
+        router.add(StateRoute(self.sending, self.dialects).routes())
+        self.http = HttpDriver(
+            ApiFactory(router, clock=self.clock, limiter=self.limiter, tokens=NameTokens()), self.clock
+        )
+        return self.future_service
+
+    def dialects_of(self, names: Sequence[str]) -> Dialects:
+        """These dialects over this server."""
+        return build_dialects(
+            names,
             futures=self.futures,
             listing=self.future_service.listing,
             sender=self.sending,
-            transactions=transactions,
+            transactions=self.transactions,
             limiter=self.limiter,
             clock=self.clock,
             entropy=self.entropy,
@@ -174,13 +185,6 @@ class FutureServer(RoomServer):
             unstable_conflict=self.unstable_conflict,
             more=self.more_dialects,
         )
-        router = Router(self.dialects.routes())
-        router.add(Send(self.sending, transactions, self.dialects.claim).routes())
-        router.add(StateRoute(self.sending, self.dialects).routes())
-        self.http = HttpDriver(
-            ApiFactory(router, clock=self.clock, limiter=self.limiter, tokens=NameTokens()), self.clock
-        )
-        return self.future_service
 
     async def standing_of(self, user_id: UserID) -> Standing:
         return self.standings.get(user_id, Standing())
