@@ -1,0 +1,262 @@
+"""Scenarios that read like the story they tell: people, rooms, futures, faults, and what is expected.
+
+Everything is named; what nobody knows is answered with the nearest name. An expectation that does not hold
+ends the story with all of it so far, what each server believes, and the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from minihs.lab.drawing import Life, Moment, draw_graphs, draw_lives
+from minihs.lab.driving import duration_ms
+from minihs.lab.handles import Handle, Plan, schedule
+from minihs.lab.http_client import Response, in_path
+from minihs.lab.names import named
+from minihs.lab.people import Client
+from minihs.lab.report import Drawing, Report
+from minihs.lab.views import RoomView, differences, view_of
+from minihs.lab.world import World
+
+RESTARTED = "restarted"
+
+
+class Unfulfilled(AssertionError):
+    """An expectation did not hold; the message has the story up to it, the servers' views and the seed."""
+
+
+class ToldFuture:
+    """A future of the story."""
+
+    def __init__(self, name: str, handle: Handle, now_ms: float) -> None:
+        self.name = name
+        self.handle = handle
+        self.moments = [Moment(now_ms, "scheduled")]
+
+
+class Story:
+    """A world, and what is said of it. Names of rooms and futures are the story's own.
+
+    `details` are those of `World`: settings, policies, latencies.
+    """
+
+    def __init__(self, title: str, *, servers: Iterable[str], seed: int = 1, **details: Any) -> None:
+        self.title = title
+        self.seed = seed
+        self.world = World(servers, seed=seed, **details)
+        self.rooms: dict[str, str] = {}
+        self.futures: dict[str, ToldFuture] = {}
+        self.report = Report(name=title, question=title, seed=seed)
+        self._say(title)
+
+    # Who and where
+
+    def person(self, name: str, *, on: str) -> Client:
+        """Somebody gets an account."""
+        client = self.world.user(name, on=on)
+        self._say(f"{name} is a user of {on}")
+        return client
+
+    def room(
+        self,
+        name: str,
+        *,
+        made_by: str,
+        joined_by: Collection[str] = (),
+        version: str = "12",
+        power: dict[str, int] | None = None,
+        events: dict[str, int] | None = None,
+    ) -> str:
+        """A room, public, with its members; `power` is by person, `events` by event type. Its ID."""
+        maker = self._person(made_by)
+        override: dict[str, Any] = {}
+        if power is not None:
+            override["users"] = {self._person(who).user_id: level for who, level in power.items()}
+            if version != "12":
+                override["users"][maker.user_id] = 100
+        if events is not None:
+            override["events"] = events
+        body: dict[str, Any] = {"room_version": version}
+        if override:
+            body["power_level_content_override"] = override
+        room_id = maker.create_room(**body)
+        self.rooms[name] = room_id
+        for who in joined_by:
+            self._person(who).join(room_id, maker.server.name)
+        self.world.settle()
+        joined = f", joined by {', '.join(joined_by)}" if joined_by else ""
+        self._say(f"{made_by} makes the room {name!r} of version {version}{joined}")
+        return room_id
+
+    # What people do
+
+    def says(self, who: str, text: str, *, in_room: str) -> str:
+        """A message; its event ID."""
+        return self._person(who).send(self._room(in_room), text)
+
+    def sets(self, who: str, event_type: str, content: dict[str, Any], *, in_room: str, key: str = "") -> str:
+        """A state event; its ID."""
+        return self._person(who).set_state(self._room(in_room), event_type, content, key)
+
+    def gives_power(self, who: str, level: int, *, to: str, in_room: str) -> None:
+        """Somebody's power becomes `level`."""
+        target = self._person(to).user_id
+        self._person(who).set_power(self._room(in_room), users={target: level})
+        self._say(f"{who} sets the power of {to} to {level}")
+
+    def removes(self, who: str, whom: str, *, from_room: str, ban: bool = False) -> None:
+        """A kick, or a ban."""
+        path = f"/rooms/{in_path(self._room(from_room))}/{'ban' if ban else 'kick'}"
+        self._person(who).post(path, {"user_id": self._person(whom).user_id})
+        self._say(f"{who} {'bans' if ban else 'kicks'} {whom}")
+
+    # Futures
+
+    def schedules(
+        self,
+        who: str,
+        name: str,
+        *,
+        in_room: str,
+        content: dict[str, Any] | None = None,
+        event_type: str = "m.room.message",
+        key: str | None = None,
+        dialect: str = "merged",
+        days: float = 0,
+        hours: float = 0,
+        minutes: float = 0,
+        seconds: float = 0,
+    ) -> ToldFuture:
+        """A future called `name`; without `content`, a message that says its name."""
+        delay_ms = duration_ms(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        plan = Plan(
+            room_id=self._room(in_room),
+            type=event_type,
+            content={"msgtype": "m.text", "body": name} if content is None else content,
+            state_key=key,
+            delay_ms=int(delay_ms),
+        )
+        future = ToldFuture(name, schedule(self._person(who), plan, dialect), self.world.now_ms)
+        self.futures[name] = future
+        self._say(f"{who} schedules {name!r} by {dialect}, in {delay_ms / 1000:g} s")
+        return future
+
+    def restarts(self, name: str) -> Response:
+        """A heartbeat."""
+        return self._command(name, "restart", RESTARTED)
+
+    def cancels(self, name: str) -> Response:
+        """The future is given up."""
+        return self._command(name, "cancel", "cancelled")
+
+    def sends_now(self, name: str) -> Response:
+        """The future is sent before its time."""
+        return self._command(name, "send", "sent")
+
+    # Time and the network
+
+    def waits(
+        self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0, ms: float = 0
+    ) -> None:
+        """Time passes."""
+        self.world.advance(days=days, hours=hours, minutes=minutes, seconds=seconds, ms=ms)
+
+    def parts(self, *sides: Collection[str]) -> None:
+        """The network parts between these sides, and nobody notices."""
+        self.world.partition(*sides)
+
+    def mends(self) -> None:
+        """Everything gets through again; servers are given the time to notice."""
+        self.world.heal()
+
+    def kills(self, server: str) -> None:
+        """A server's process is gone."""
+        self.world.server(server).crash()
+
+    def starts(self, server: str) -> None:
+        """A server's process begins again."""
+        self.world.server(server).start()
+        self._say(f"{server} is started again")
+
+    # What is expected
+
+    def expect(self, text: str, holds: bool | Callable[[], bool]) -> None:
+        """Something that must be so now; Unfulfilled otherwise."""
+        held = holds() if callable(holds) else holds
+        self.report.check(text, held)
+        self.world.transcript.add("expect", "", f"{'✓' if held else '✗'} {text}")
+        if not held:
+            raise Unfulfilled(self._so_far(text))
+
+    def expect_seen(self, who: str, text: str, *, in_room: str) -> None:
+        """Somebody reads this message."""
+        self.expect(f"{who} reads {text!r}", text in self._person(who).bodies(self._room(in_room)))
+
+    def expect_unseen(self, who: str, text: str, *, in_room: str) -> None:
+        """Somebody does not read this message."""
+        self.expect(
+            f"{who} does not read {text!r}", text not in self._person(who).bodies(self._room(in_room))
+        )
+
+    def expect_standing(self, server: str, event_id: str, standing: str, *, in_room: str) -> None:
+        """What a server thinks of an event: `accepted`, `soft-failed`, `rejected`, `unknown`."""
+        view = self._view(server, in_room)
+        found = "unknown" if view is None else view.standing(event_id)
+        self.expect(f"on {server} the event is {standing} (it is {found})", found == standing)
+
+    def expect_agreement(self, room: str) -> None:
+        """All servers that know the room have the same state of it."""
+        differing = differences(self._views(room))
+        told = f": {'; '.join(differing)}" if differing else ""
+        self.expect(f"the servers agree about {room!r}{told}", not differing)
+
+    def ends(self) -> Report:
+        """The report of a story that held, with drawings."""
+        report = self.report
+        report.transcript = list(self.world.transcript.entries)
+        for name in self.rooms:
+            views = self._views(name)
+            report.graphs += [view.to_json() for view in views]
+            report.drawings.append(Drawing(f"The room {name!r}", draw_graphs(views)))
+        if self.futures:
+            lives = [Life(future.name, tuple(future.moments)) for future in self.futures.values()]
+            report.drawings.append(Drawing("Futures", draw_lives(lives, self.world.now_ms)))
+        table = report.table("Traffic between servers", "from", "to", "requests", "PDUs", "EDUs", "bytes")
+        for (source, target), traffic in self.world.wire.traffic().items():
+            if source in self.world.servers:
+                table.add(source, target, traffic.requests, traffic.pdus, traffic.edus, traffic.bytes)
+        self.world.stop()
+        return report
+
+    # Inside
+
+    def _person(self, name: str) -> Client:
+        return named("person", name, self.world.people)
+
+    def _room(self, name: str) -> str:
+        return named("room", name, self.rooms)
+
+    def _command(self, name: str, action: str, mark: str) -> Response:
+        future = named("future", name, self.futures)
+        response = future.handle.do(action)
+        if response.ok:
+            future.moments.append(Moment(self.world.now_ms, mark))
+        self._say(f"{action} of {name!r}: {response.status} {response.errcode or ''}".rstrip())
+        return response
+
+    def _view(self, server: str, room: str) -> RoomView | None:
+        return view_of(self.world.server(server), self._room(room))
+
+    def _views(self, room: str) -> list[RoomView]:
+        return [view for name in self.world.servers if (view := self._view(name, room)) is not None]
+
+    def _say(self, text: str) -> None:
+        self.world.transcript.add("say", "", text)
+
+    def _so_far(self, text: str) -> str:
+        lines = [f"{self.title}: this was expected and is not so: {text}", "", "The story so far:"]
+        lines += self.world.transcript.lines()
+        for room in self.rooms:
+            lines += ["", *(view.text() for view in self._views(room))]
+        return "\n".join([*lines, "", f"The seed is {self.seed}."])

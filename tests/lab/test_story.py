@@ -1,0 +1,120 @@
+"""Scenarios read like stories; what does not hold ends them with everything that is needed to see why."""
+
+from __future__ import annotations
+
+import pytest
+
+from minihs.lab.names import UnknownName
+from minihs.lab.story import Story, Unfulfilled
+
+
+def demotion(seed: int = 1) -> Story:
+    """The sender is demoted on the other server while the future is pending and the servers are apart."""
+    story = Story("Demoted behind a partition", servers=["hs1", "hs2"], seed=seed)
+    story.person("alice", on="hs1")
+    story.person("bob", on="hs2")
+    story.room("tea", made_by="bob", joined_by=["alice"], power={"alice": 50})
+    story.schedules(
+        "alice", "topic", in_room="tea", event_type="m.room.topic", key="", content={"topic": "t"}, minutes=10
+    )
+    story.parts(["hs1"], ["hs2"])
+    story.gives_power("bob", 0, to="alice", in_room="tea")
+    story.waits(minutes=11)
+    story.mends()
+    story.waits(minutes=5)
+    return story
+
+
+def test_a_story_that_holds_ends_with_a_report_of_verdicts_graphs_lives_and_traffic() -> None:
+    story = demotion()
+    topic = story.futures["topic"].handle
+    outcome = topic.owner.get(f"/_matrix/client/v1/delayed_events/{topic.delay_id}")["finalised"]
+    story.expect_standing("hs1", outcome["event_id"], "accepted", in_room="tea")
+    story.expect_standing("hs2", outcome["event_id"], "soft-failed", in_room="tea")
+    story.expect_agreement("tea")
+    report = story.ends()
+    assert report.holds
+    assert [drawing.title for drawing in report.drawings] == ["The room 'tea'", "Futures"]
+    page = report.to_html()
+    assert page.count("<svg") == 2
+    assert "soft-failed" in page
+    assert {row[:2] for row in report.tables[0].rows} == {("hs1", "hs2"), ("hs2", "hs1")}
+
+
+def test_a_failing_expectation_prints_the_story_both_views_and_the_seed() -> None:
+    story = demotion(seed=42)
+    with pytest.raises(Unfulfilled) as caught:
+        story.expect("alice is still a moderator", False)
+    told = str(caught.value)
+    for part in (
+        "this was expected and is not so: alice is still a moderator",
+        "the network parts: hs1 | hs2",
+        "bob sets the power of alice to 0",
+        "soft-fails by the current state (check 6) topic by @alice:hs1",
+        "hs1 has ",
+        "hs2 has ",
+        "[soft-failed]",
+        "The seed is 42.",
+    ):
+        assert part in told
+
+
+def test_futures_are_commanded_by_the_names_that_the_story_gave_them() -> None:
+    story = Story("Heartbeats", servers=["hs1"])
+    story.person("alice", on="hs1")
+    story.room("tea", made_by="alice")
+    for name in ("kept", "given up", "now"):
+        story.schedules("alice", name, in_room="tea", seconds=10)
+    story.waits(seconds=8)
+    assert story.restarts("kept").ok
+    assert story.cancels("given up").ok
+    assert story.sends_now("now").ok
+    story.expect_seen("alice", "now", in_room="tea")
+    story.waits(seconds=8)
+    story.expect_unseen("alice", "kept", in_room="tea")
+    story.waits(seconds=3)
+    story.expect_seen("alice", "kept", in_room="tea")
+    story.expect_unseen("alice", "given up", in_room="tea")
+    assert [moment.mark for moment in story.futures["kept"].moments] == ["scheduled", "restarted"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "right"),
+    [
+        ("person", "alcie", "alice"),
+        ("room", "te", "tea"),
+        ("future", "remnider", "reminder"),
+        ("dialect", "token", "tokens"),
+        ("server", "hs", "hs1"),
+    ],
+)
+def test_an_unknown_name_of_any_kind_is_answered_with_the_nearest(kind: str, wrong: str, right: str) -> None:
+    story = Story("Names", servers=["hs1"])
+    story.person("alice", on="hs1")
+    story.room("tea", made_by="alice")
+    story.schedules("alice", "reminder", in_room="tea", hours=1)
+    attempts = {
+        "person": lambda: story.says(wrong, "x", in_room="tea"),
+        "room": lambda: story.says("alice", "x", in_room=wrong),
+        "future": lambda: story.restarts(wrong),
+        "dialect": lambda: story.schedules("alice", "y", in_room="tea", hours=1, dialect=wrong),
+        "server": lambda: story.kills(wrong),
+    }
+    with pytest.raises(UnknownName) as caught:
+        attempts[kind]()
+    assert str(caught.value) == f"There is no {kind} called {wrong!r}. Did you mean {right!r}?"
+
+
+def test_a_server_that_is_killed_and_started_is_part_of_the_story() -> None:
+    story = Story("Killed over the due time", servers=["hs1"])
+    story.person("alice", on="hs1")
+    story.room("tea", made_by="alice")
+    story.schedules("alice", "late", in_room="tea", minutes=1)
+    story.kills("hs1")
+    story.waits(minutes=5)
+    story.starts("hs1")
+    story.waits(seconds=1)
+    story.expect_seen("alice", "late", in_room="tea")
+    lines = [entry.text for entry in story.ends().transcript]
+    assert "hs1 is killed" in lines
+    assert "hs1 is started again" in lines
