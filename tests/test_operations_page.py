@@ -9,8 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from minihs.cli.futures import futures
 from minihs.cli.users import users
 from minihs.config import load_config, setting_names
 from minihs.hosting import EXIT_DATABASE_FAILED
@@ -22,9 +24,10 @@ from tests.world.test_metrics import Scrape
 PAGE = (Path(__file__).parents[1] / "docs" / "operations.md").read_text()
 
 
-def test_the_verbs_of_users_are_those_of_the_program() -> None:
-    [verbs] = re.findall(r"^minihs users (\S+\|\S+)$", PAGE, re.MULTILINE)
-    assert sorted(verbs.split("|")) == sorted(users.commands)
+@pytest.mark.parametrize("group", [users, futures], ids=["users", "futures"])
+def test_the_verbs_of_a_command_are_those_of_the_program(group: click.Group) -> None:
+    [verbs] = re.findall(rf"^minihs {group.name} (\S+\|\S+)$", PAGE, re.MULTILINE)
+    assert sorted(verbs.split("|")) == sorted(group.commands)
 
 
 def test_every_metric_is_explained_and_every_explained_metric_is_there() -> None:

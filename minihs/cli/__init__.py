@@ -9,6 +9,7 @@ import click
 
 from minihs import __version__
 from minihs.cli.demo import demo
+from minihs.cli.futures import futures
 from minihs.cli.keys import keys
 from minihs.cli.lab import lab
 from minihs.cli.serve import serve
@@ -21,5 +22,5 @@ def main() -> None:
     """minihs: a small federating Matrix homeserver and a laboratory for delayed events."""
 
 
-for command in (serve, demo, lab, users, keys):
+for command in (serve, demo, lab, futures, users, keys):
     main.add_command(command)

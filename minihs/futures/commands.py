@@ -30,6 +30,7 @@ class Cancel(msgspec.Struct, frozen=True):
     """Give up one future."""
 
     future_id: FutureID
+    cause: Cause = Cause.ACTION
 
 
 class CancelAll(msgspec.Struct, frozen=True):

@@ -70,8 +70,8 @@ def step(group: FutureGroup, command: Command, now: Now, *, cancels: CancelPolic
             return _schedule(group, futures, now)
         case Send(future_id):
             return _send(group, future_id)
-        case Cancel(future_id):
-            return _cancel(group, future_id, now)
+        case Cancel(future_id, cause):
+            return _cancel(group, future_id, cause, now)
         case CancelAll(cause):
             return _finalise(group, {f.id: Cancelled(cause, now.wall) for f in group.scheduled}, now)
 
@@ -127,7 +127,7 @@ def _send(group: FutureGroup, future_id: FutureID) -> Step:
     return _start_sending(group, future, Cause.ACTION)
 
 
-def _cancel(group: FutureGroup, future_id: FutureID, now: Now) -> Step:
+def _cancel(group: FutureGroup, future_id: FutureID, cause: Cause, now: Now) -> Step:
     future = group.member(future_id)
     if future is None:
         return _refused(group, Refusal.UNKNOWN)
@@ -135,7 +135,7 @@ def _cancel(group: FutureGroup, future_id: FutureID, now: Now) -> Step:
         return _refused(group, Refusal.CONTRADICTS_OUTCOME, future.outcome)
     if future.outcome is not None:
         return group, (AlreadySo(future.outcome),)
-    return _finalise(group, {future_id: Cancelled(Cause.ACTION, now.wall)}, now)
+    return _finalise(group, {future_id: Cancelled(cause, now.wall)}, now)
 
 
 def _start_sending(group: FutureGroup, future: Future, cause: Cause) -> Step:

@@ -52,6 +52,8 @@ class Cause(Enum):
     """A newer state event."""
     ACCOUNT = "account"
     """Its owner was deactivated."""
+    ADMINISTRATOR = "administrator"
+    """An administrator of the server gave it up."""
 
 
 class MatrixError(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from minihs.http import admin_api, client_api, federation_api
 from minihs.http.client_api.interactive_auth import InteractiveAuth
 from minihs.http.client_api.password_check import PasswordCheck
 from minihs.http.client_api.well_known import WellKnownSettings
-from minihs.http.routing import Route
+from minihs.http.routing import Access, Route
 from minihs.server.wiring import Parts
 
 
@@ -63,6 +63,7 @@ def client_routes(parts: Parts) -> list[Route]:
         client_api.read_markers.ReadMarkersApi(parts.read_markers),
         client_api.none.AnsweredAsNone(),
         dialects,
+        _futures_of_everybody(parts, Access.ADMIN),
     )
     return [route for chapter in chapters for route in chapter.routes()]
 
@@ -93,6 +94,13 @@ def federation_routes(parts: Parts) -> list[Route]:
 
 
 def admin_routes(parts: Parts) -> list[Route]:
-    """What administrators' commands call: on the socket in the data directory, and never anywhere else."""
-    chapters: Sequence[Any] = (admin_api.users.Users(parts.users, parts.sessions),)
+    """What administrators' commands call, on the socket in the data directory."""
+    chapters: Sequence[Any] = (
+        admin_api.users.Users(parts.users, parts.sessions),
+        _futures_of_everybody(parts, Access.LOCAL),
+    )
     return [route for chapter in chapters for route in chapter.routes()]
+
+
+def _futures_of_everybody(parts: Parts, access: Access) -> admin_api.futures.Futures:
+    return admin_api.futures.Futures(parts.futures_administration, parts.users.user_id_of, access)

@@ -16,7 +16,6 @@ from minihs.config import Config
 from minihs.events.ids import RoomID, UserID
 from minihs.federation.sender import FederationSender
 from minihs.federation.signing_keys import SigningKeys
-from minihs.futures.policies import FutureLimits
 from minihs.homeserver.accounts.account_data import AccountData
 from minihs.homeserver.accounts.devices import Devices
 from minihs.homeserver.accounts.filters import Filters
@@ -27,8 +26,9 @@ from minihs.homeserver.accounts.sessions import Sessions
 from minihs.homeserver.accounts.users import Users
 from minihs.homeserver.elsewhere.opening import InboundFederation, make_inbound_federation
 from minihs.homeserver.elsewhere.remote_queries import RemoteAliases, RemoteUserProfiles
+from minihs.homeserver.futures.administration import FutureAdministration
 from minihs.homeserver.futures.news import FutureNews
-from minihs.homeserver.futures.opening import FutureService, open_future_service
+from minihs.homeserver.futures.opening import FutureService
 from minihs.homeserver.history.event_filter import parse_filter
 from minihs.homeserver.room_actions.creation import RoomCreation
 from minihs.homeserver.room_actions.directory import Directory
@@ -45,16 +45,15 @@ from minihs.homeserver.rooms.service import Rooms
 from minihs.homeserver.sync.opening import SyncService, open_sync_service
 from minihs.homeserver.sync.read_markers import ReadMarkers
 from minihs.homeserver.transactions import Transactions
-from minihs.http.dialects.build import build_dialects
 from minihs.http.dialects.table import Dialects
 from minihs.http.limits import Limit, RateLimiter, limits_with
 from minihs.platform.clock import Clock
 from minihs.platform.entropy import Entropy
 from minihs.server.federation import Federation, wire_federation
+from minihs.server.futures import wire_futures
 from minihs.server.platform import CannotStart, Platform
 from minihs.server.policies import Policies
-from minihs.server.send_time import as_outcome, standing_at_send_time
-from minihs.server.variants import admission_of, authorities_of, cancel_ruling_of, judge_of, overdue_of
+from minihs.server.variants import judge_of
 from minihs.store.access_tokens import AccessTokenStore
 from minihs.store.account_data import AccountDataStore
 from minihs.store.database import Database
@@ -106,6 +105,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     read_markers: ReadMarkers
     inbound: InboundFederation
     futures: FutureService
+    futures_administration: FutureAdministration
     dialects: Dialects
 
 
@@ -269,68 +269,34 @@ async def wire(
     timeline_store = TimelineStore(reader)
     view = RoomView(rooms=rooms, memberships=memberships, events=events, timeline=timeline_store)
 
-    # Futures.
-    limits = FutureLimits(
-        max_delay_ms=config.futures.max_delay_ms,
-        max_scheduled=config.futures.max_scheduled,
-        retention_ms=config.futures.retention_ms,
-        retention_count=config.futures.retention_count,
-    )
     transactions = Transactions(TransactionStore(reader), writer, clock)
-    standing_of = standing_at_send_time(user_store)
-    rehearsal = make_rehearsal(
-        server_name=server_name,
-        rehearsed=room_service.rehearsed,
-        events=events,
-        memberships=memberships,
-        writer=writer,
-        profile_of=profiles.in_member_events,
-        directory=directory,
-    )
-
-    def charge_due(user_id: UserID) -> None:
-        limiter.charge("futures_due", user_id)
-
-    futures = await open_future_service(
+    futures = await wire_futures(
+        config,
+        platform,
+        policies,
         reader=reader,
-        writer=policies.futures_writer(writer),
-        clock=clock,
-        entropy=entropy,
+        writer=writer,
+        limiter=limiter,
+        room_service=room_service,
+        sending=sending,
+        rehearsal=make_rehearsal(
+            server_name=server_name,
+            rehearsed=room_service.rehearsed,
+            events=events,
+            memberships=memberships,
+            writer=writer,
+            profile_of=profiles.in_member_events,
+            directory=directory,
+        ),
+        transactions=transactions,
         server_name=server_name,
-        rooms=rooms,
-        sender=policies.future_sender(sending, rooms, writer),
-        standing_of=standing_of,
-        describe=as_outcome,
-        charge=policies.charge_due(charge_due),
-        limits=limits,
+        users=user_store,
         outcomes=outcomes,
-        cancels=policies.cancels,
-        cancel_ruling=cancel_ruling_of(config),
-        admission=policies.admission(rooms)
-        if policies.admission is not None
-        else admission_of(config, rehearsal, standing_of),
-        admit_overdue=overdue_of(config),
         announce=lambda user_id: sync.notifier.wake((user_id,)),
     )
-    try:
-        dialects = build_dialects(
-            config.futures.dialects,
-            futures=futures.futures,
-            listing=futures.listing,
-            sender=sending,
-            transactions=transactions,
-            limiter=limiter,
-            clock=clock,
-            entropy=entropy,
-            limits=limits,
-            authorities=authorities_of(config),
-            unstable_conflict=config.futures.unstable_conflict,
-            more=policies.dialects(futures.futures),
-        )
-    except ValueError as error:
-        raise CannotStart(f"futures.dialects: {error}.") from error
+    dialects = futures.dialects
     users.before_deactivation(membership.leave_all)
-    users.after_deactivation(futures.futures.cancel_all)
+    users.after_deactivation(futures.service.futures.cancel_all)
 
     reader.on_damage(on_fatal)  # from now on; at start, damage is whoever opened the database's to report
     return Parts(
@@ -368,7 +334,8 @@ async def wire(
             set_room_data=account_data.set,
         ),
         inbound=inbound,
-        futures=futures,
+        futures=futures.service,
+        futures_administration=futures.administration,
         dialects=dialects,
     )
 

@@ -44,6 +44,7 @@ class FutureService(msgspec.Struct, frozen=True, kw_only=True):
     scheduler: Scheduler
     sending: FutureSending
     store: FutureStore
+    steady: SteadyClock
 
 
 async def open_future_service(
@@ -137,4 +138,11 @@ async def open_future_service(
     rooms.prepare_state(steps.before_state)
     scheduler = Scheduler(clock=clock, steady=steady, due_times=due_times, sender=sending, writer=writer)
     listing = FutureListing(store=FutureListingStore(reader), clock=steady, retention=retention)
-    return FutureService(futures=futures, listing=listing, scheduler=scheduler, sending=sending, store=store)
+    return FutureService(
+        futures=futures,
+        listing=listing,
+        scheduler=scheduler,
+        sending=sending,
+        store=store,
+        steady=steady,
+    )

@@ -176,7 +176,7 @@ class FutureSending:
         standing = await self._standing_of(future.owner)
         if standing.refusal is not None:
             raise standing.refusal
-        return await self._sender.send(_draft(future, payload), is_guest=standing.is_guest, also=also)
+        return await self._sender.send(draft_of(future, payload), is_guest=standing.is_guest, also=also)
 
     def _succeeded(
         self, live: LiveGroup, future: Future, event_id: EventID, batch: Batch
@@ -233,7 +233,8 @@ class FutureSending:
         self._due_times.again(self._clock.passed_ms() + pause_ms, future.id)
 
 
-def _draft(future: Future, payload: Payload) -> EventDraft:
+def draft_of(future: Future, payload: Payload) -> EventDraft:
+    """The event that a future is to become."""
     return EventDraft(
         room_id=RoomID(future.room_id),
         sender=future.owner,

@@ -105,10 +105,12 @@ class Futures:
         live, future = await self._finder.at_rest(delay_id, owner)
         await self._run(live, Restart(future.id))
 
-    async def cancel(self, delay_id: str, owner: UserID | None = None) -> None:
+    async def cancel(
+        self, delay_id: str, owner: UserID | None = None, *, cause: Cause = Cause.ACTION
+    ) -> None:
         """Give the future up; no error when it is cancelled or has failed."""
         live, future = await self._finder.at_rest(delay_id, owner)
-        await self._run(live, Cancel(future.id))
+        await self._run(live, Cancel(future.id, cause))
 
     async def send(self, delay_id: str, owner: UserID | None = None) -> None:
         """Send the future now; no error when it was sent. Raises what sending the event would raise."""

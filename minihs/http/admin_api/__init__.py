@@ -1,8 +1,9 @@
-"""What the administrator's commands ask of a server, over the socket in its data directory.
+"""What administrators ask of a server over HTTP; no part of Matrix. One module for each command.
 
-No part of Matrix: `minihs users …` and its kin are the only clients. One module for each command.
+On the socket in the data directory, where `minihs users …` and its kin ask; futures also on the client
+listener, for administrators with an access token.
 """
 
-from minihs.http.admin_api import users
+from minihs.http.admin_api import futures, users
 
-__all__ = ["users"]
+__all__ = ["futures", "users"]
