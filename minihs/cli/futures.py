@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import click
-import msgspec
 
 from minihs.cli.settings import chosen_settings, settings_options
 
@@ -110,7 +110,7 @@ def _path(future_id: str, *rest: str) -> str:
 
 
 def _json(reply: Any) -> str:
-    return msgspec.json.encode(reply).decode()
+    return json.dumps(reply, ensure_ascii=False, separators=(",", ":"))
 
 
 # What people read

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from minihs.cli import main
 from minihs.cli.futures import _explanation, _portrait, _row, _span
 from minihs.demo.client import Client
 from tests.support.commands import minihs
@@ -66,13 +64,6 @@ def test_futures_are_found_explained_and_cancelled_whether_the_server_runs_or_no
     finally:
         alice.close()
         stage.close()
-
-
-def test_every_command_says_what_it_does() -> None:
-    for command in ((), ("list",), ("show",), ("cancel",), ("explain",)):
-        shown = CliRunner().invoke(main, ["futures", *command, "--help"])
-        assert shown.exit_code == 0
-        assert "--help" in shown.output
 
 
 @pytest.mark.parametrize(
