@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
@@ -22,6 +23,8 @@ from minihs.platform.network import Network
 
 MAX_ADDRESSES = 8
 """How many addresses one connection attempt tries, so that a hostile name costs little."""
+MAX_ADDRESSES_OF_TARGET = 4
+"""How many of them may be one target's: a host with many dead addresses must not use up its stand-in's."""
 STAGGER_MS = 300
 """The next address is tried when the ones before have not connected after this time (RFC 8305 section 5)."""
 CONNECT_TIMEOUT_MS = 10_000
@@ -62,15 +65,22 @@ class Connector:
         """Connect; raises AddressRefused or CannotConnect."""
         addresses: list[tuple[str, int]] = []
         refused: list[str] = []
+        unresolved: CannotConnect | None = None
         for target in targets:
-            for address in await self._addresses_of(target.host):
-                if self._allow_private or is_public(address):
-                    addresses.append((address, target.port))
-                else:
-                    refused.append(address)
+            try:
+                found = await self._addresses_of(target.host)
+            except CannotConnect as error:
+                unresolved = unresolved or error  # the next target may be there
+                continue
+            usable = [address for address in found if self._allow_private or is_public(address)]
+            refused.extend(address for address in found if address not in usable)
+            tried = _families_in_turn(usable)[:MAX_ADDRESSES_OF_TARGET]
+            addresses.extend((address, target.port) for address in tried)
             if len(addresses) >= MAX_ADDRESSES:
                 break
         if not addresses:
+            if unresolved is not None:
+                raise unresolved
             if refused:
                 raise AddressRefused(
                     f"{verify_name} leads to {refused[0]}, a private address; "
@@ -92,6 +102,17 @@ class Connector:
             return await lookup
         except Exception as error:
             raise CannotConnect(f"{host} cannot be resolved: {type(error).__name__} {error}") from error
+
+
+def _families_in_turn(addresses: Sequence[str]) -> list[str]:
+    """The addresses with those of IPv4 and IPv6 in turn, so that a broken family is soon passed over."""
+    families = [
+        [address for address in addresses if ":" not in address],
+        [address for address in addresses if ":" in address],
+    ]
+    families.sort(key=lambda family: family[:1] != list(addresses[:1]))  # what came first goes first
+    rounds = zip_longest(*families)
+    return [address for turn in rounds for address in turn if address is not None]
 
 
 @implementer(IStreamClientEndpoint)

@@ -116,7 +116,8 @@ class Discovery:
         except Exception:  # noqa: BLE001 - a lookup that fails is one that found nothing
             return ()
         targets: list[Target] = []
-        for record in in_order_of_preference(records[:MAX_SRV_RECORDS], self._entropy):
+        by_priority = sorted(records, key=lambda record: (record.priority, record.target, record.port))
+        for record in in_order_of_preference(by_priority[:MAX_SRV_RECORDS], self._entropy):
             host = record.target.rstrip(".")
             # "." means that the service is decidedly not offered; an address is not a legal target.
             if host and ip_literal(host) is None:

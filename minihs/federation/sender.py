@@ -29,6 +29,7 @@ from minihs.events import canonical
 from minihs.events.ids import ServerName
 from minihs.federation.client import RemoteRefusal, Unreachable
 from minihs.federation.cursor_writer import CursorWriter
+from minihs.federation.log_pruning import LogPruning
 from minihs.federation.queue import MAX_EDUS, DestinationQueue, Load, QueuedPdu, Transaction
 from minihs.federation.retries import RetryTable
 from minihs.platform.clock import Clock
@@ -105,6 +106,7 @@ class FederationSender:
         self._timers: dict[ServerName, IDelayedCall] = {}
         self._woken: dict[ServerName, None] = {}
         self._cursors = CursorWriter(store, writer)
+        self._pruning = LogPruning(store, writer)
         self.counts = SenderCounts()
 
     # What others call.
@@ -128,6 +130,7 @@ class FederationSender:
         self._retries.listen(self._retry_changed)
         for number, server_name in enumerate(await self._store.all_with_pending()):
             self._set_timer(server_name, number * STAGGER_MS)
+        self._pruning.begin()
 
     async def stop(self) -> None:
         """Send nothing more; what is under way is given up, to be repeated after the next start."""
@@ -286,6 +289,7 @@ class FederationSender:
         self.counts.pdus += len(transaction.pdus)
         self.counts.edus += len(transaction.edus)
         self._save(server_name, queue)
+        self._pruning.delivered(len(transaction.pdus))
         _log_refused_pdus(server_name, answer)
         return True
 

@@ -7,6 +7,7 @@ Server-Server API's "Resolving server names".
 from __future__ import annotations
 
 import re
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urljoin, urlsplit
 
@@ -99,7 +100,7 @@ class WellKnownClient:
             answer: Any = await ask(self._agent, self._clock, "GET", url.encode("ascii"), headers)
             body = await read_body(answer, MAX_BODY_BYTES)
             if answer.code == 200:
-                return _delegated_name(body), _life_ms(answer)
+                return _delegated_name(body), _life_ms(answer, self._clock.wall_ms())
             if answer.code not in _REDIRECTS:
                 raise NoWellKnown(f"{url} answers {answer.code}")
             url = _redirect_target(url, answer)
@@ -130,14 +131,31 @@ def _redirect_target(url: str, answer: IResponse) -> str:
     return target
 
 
-def _life_ms(answer: IResponse) -> int:
-    control = ", ".join(cast(Any, answer).headers.getRawHeaders("cache-control") or [])
-    if _NO_CACHE.search(control):
-        return MIN_LIFE_MS
+def _life_ms(answer: IResponse, now_ms: int) -> int:
+    """How long an answer is good: `Cache-Control`, else `Expires` (RFC 9111 section 5.3), within bounds."""
+    headers = cast(Any, answer).headers
+    control = ", ".join(headers.getRawHeaders("cache-control") or [])
+    expires = headers.getRawHeaders("expires")
     max_age = _MAX_AGE.search(control)
-    if max_age is None:
-        return DEFAULT_LIFE_MS
-    return max(MIN_LIFE_MS, min(int(max_age[1]) * 1000, MAX_LIFE_MS))
+    if _NO_CACHE.search(control):
+        life_ms = 0
+    elif max_age is not None:
+        life_ms = int(max_age[1]) * 1000
+    elif expires is not None:
+        # Counted from the answer's own time where it tells it, so that a wrong clock there does no harm.
+        dated_ms = _date_ms((headers.getRawHeaders("date") or [""])[0])
+        life_ms = (_date_ms(expires[0]) or 0) - (now_ms if dated_ms is None else dated_ms)
+    else:
+        life_ms = DEFAULT_LIFE_MS
+    return max(MIN_LIFE_MS, min(life_ms, MAX_LIFE_MS))
+
+
+def _date_ms(text: str) -> int | None:
+    """The time that an HTTP date says, in wall clock milliseconds; None when it says none (`0` is usual)."""
+    try:
+        return int(parsedate_to_datetime(text).timestamp() * 1000)
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 @implementer(IAgentEndpointFactory)

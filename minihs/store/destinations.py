@@ -46,6 +46,13 @@ class PendingPage(msgspec.Struct, frozen=True):
     upto: int | None
 
 
+class DeliveredRows(msgspec.Struct, frozen=True):
+    """Rows of the outbound log that every server of their set has: those of the set up to a position."""
+
+    destination_set: int
+    upto: int
+
+
 _COLUMNS = "server_name, sent_position, sending_position, failing_since_ms, retry_at_ms, retry_interval_ms"
 
 
@@ -138,6 +145,37 @@ class DestinationStore:
         )
         events = tuple(PendingEvent(position, pdu) for position, pdu in rows)
         return PendingPage(events, events[-1].position if events else first)
+
+    async def all_delivered(self, after_set: int, limit: int) -> Sequence[DeliveredRows]:
+        """What every destination has by the stored cursors, of at most `limit` sets after `after_set`."""
+        rows = await self._reader.all(
+            """
+            SELECT destination_set, upto FROM (
+                SELECT s.destination_set, (
+                    SELECT MIN(COALESCE(d.sent_position, 0))
+                    FROM json_each(s.servers) named LEFT JOIN destinations d ON d.server_name = named.value
+                ) AS upto, (
+                    SELECT MIN(o.position) FROM outbound_events o WHERE o.destination_set = s.destination_set
+                ) AS first
+                FROM destination_sets s WHERE s.destination_set > ?
+            )
+            WHERE first <= upto ORDER BY destination_set LIMIT ?
+            """,
+            (after_set, limit),
+        )
+        return [DeliveredRows(destination_set, upto) for destination_set, upto in rows]
+
+    def drop_delivered(self, batch: Batch, rows: DeliveredRows, limit: int) -> None:
+        """Take at most `limit` of these rows out of the log, the oldest first."""
+        batch.add(
+            """
+            DELETE FROM outbound_events WHERE position IN (
+                SELECT position FROM outbound_events
+                WHERE destination_set = ? AND position <= ? ORDER BY position LIMIT ?
+            )
+            """,
+            (rows.destination_set, rows.upto, limit),
+        )
 
     def put(self, batch: Batch, row: DestinationRow) -> None:
         """Store the whole row."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 
 from minihs.events.ids import ServerName
 from minihs.federation.client import RemoteRefusal, Unreachable
-from minihs.federation.connecting import STAGGER_MS
+from minihs.federation.connecting import STAGGER_MS, CannotConnect, Connector, Target
 from minihs.lab.memory_network import Link
 from tests.support.federation import INITIAL_PAUSE_MS, Node, World
 
@@ -254,6 +255,42 @@ def test_the_next_address_is_tried_when_the_first_one_is_silent_or_refuses() -> 
         before = world.clock.monotonic_ms()
         world.finish(one.client.get(name, "/_matrix/federation/v1/version"))
         assert world.clock.monotonic_ms() - before < STAGGER_MS + 100
+
+
+def test_a_target_that_cannot_be_resolved_or_is_dead_gives_way_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    one = world.node(HS1)
+    name = ServerName("hs2.test:8448")
+    two = Node(world.network, world.network.host("10.0.3.2", "hs2.test"), name)
+    two.listen()
+    network_addresses = one.host.resolver.addresses
+
+    def addresses(host: str) -> Any:
+        if host == "gone.test":
+            raise_later: Any = Deferred()
+            raise_later.errback(TimeoutError("no DNS"))
+            return raise_later
+        if host == "dead.test":
+            return _succeed([f"10.0.4.{number}" for number in range(20)] + ["fd00::1"])
+        return network_addresses(host)
+
+    one.host.resolver.addresses = addresses  # type: ignore[method-assign]
+    connector = Connector(one.host, world.clock, allow_private_addresses=True)
+    asked: list[str] = []
+    tls_client = one.host.tls_client
+
+    def recorded(address: str, *rest: Any) -> Any:
+        asked.append(address)
+        return tls_client(address, *rest)
+
+    monkeypatch.setattr(one.host, "tls_client", recorded)
+    targets = [Target("gone.test", 8448), Target("dead.test", 8448), Target("hs2.test", 8448)]
+    world.finish(connector.connect(targets, "hs2.test", cast(Any, Factory).forProtocol(Protocol)))
+    assert asked == ["10.0.4.0", "fd00::1", "10.0.4.1", "10.0.4.2", "10.0.3.2"]
+    with pytest.raises(CannotConnect, match=r"gone\.test cannot be resolved"):
+        world.finish(connector.connect(targets[:1], "hs2.test", cast(Any, Factory).forProtocol(Protocol)))
 
 
 def test_requests_to_many_servers_do_not_wait_for_one_another() -> None:

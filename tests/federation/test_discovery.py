@@ -134,6 +134,13 @@ def test_srv_targets_that_are_no_host_names_are_left_out(target: str) -> None:
     assert run(clock, finding.route_to(ServerName("a.test"))).targets == (Target("c.test", 2),)
 
 
+def test_of_too_many_srv_records_the_preferred_ones_count() -> None:
+    records = [srv(f"h{number}.test", 1, priority=20 - number) for number in range(20)]
+    finding, clock, _ = discovery({}, Dns({FED + "a.test": records}))
+    targets = run(clock, finding.route_to(ServerName("a.test"))).targets
+    assert [target.host for target in targets] == [f"h{number}.test" for number in range(19, 11, -1)]
+
+
 @pytest.mark.parametrize("name", ["a.test:0", "a.test:65536", "a b", ""])
 def test_a_name_that_is_none_is_refused(name: str) -> None:
     finding, clock, _ = discovery({}, Dns())

@@ -8,9 +8,11 @@ import pytest
 from twisted.internet.defer import Deferred, succeed
 
 from minihs.events.ids import ServerName
+from minihs.federation import log_pruning
 from minihs.federation.sender import MARK_AFTER_MS
 from minihs.http.request import Reply
 from minihs.lab.memory_network import Link
+from minihs.store.destinations import DestinationStore
 from tests.support.deferreds import start
 from tests.support.federation import INITIAL_PAUSE_MS, MAX_PAUSE_MS, Node, ReceivedTransaction, World
 
@@ -246,3 +248,53 @@ def test_cursors_of_idle_destinations_are_read_again_when_they_were_forgotten(
         world.pass_time(200)
         assert list(one.sender._queues) == kept
     assert [transaction.texts for transaction in second.inbox.received] == [["a"], ["c"]]
+
+
+def logged(node: Node) -> list[int]:
+    return [
+        row[0] for row in node.database.writing.execute("SELECT position FROM outbound_events ORDER BY 1")
+    ]
+
+
+def test_the_log_forgets_what_every_destination_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_pruning, "PRUNE_AFTER", 1)
+    world, one, second = two()
+    third = world.node(HS3)
+    world.network.set_link(one.host.address, third.host.address, Link.REFUSING)
+    one.queue_event("second", [HS2])
+    one.queue_event("both", [HS2, HS3])
+    one.queue_event("second", [HS2])
+    world.pass_time(500)
+    one.queue_event("second", [HS2])
+    world.pass_time(500)
+    assert logged(one)[0] == 2
+    assert 3 not in logged(one)
+    world.network.set_link(one.host.address, third.host.address, Link.UP)
+    world.pass_time(MAX_PAUSE_MS)
+    assert third.inbox.texts == ["both"]
+    restarted(world, one)
+    world.pass_time(500)
+    assert logged(one) == []
+    assert second.inbox.texts == ["second", "both", "second", "second"]
+
+
+def test_pruning_keeps_up_with_a_long_backlog_without_loading_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, one, other = two()
+    world.network.set_link(one.host.address, other.host.address, Link.REFUSING)
+    for number in range(3_000):
+        one.queue_event(f"{number}", [HS2], wake=number == 0)
+    world.pass_time(1_000)
+    sizes: list[int] = []
+    load = DestinationStore.page_of_pending
+
+    async def counted(*args: Any) -> Any:
+        page = await load(*args)
+        sizes.append(len(page.events))
+        return page
+
+    monkeypatch.setattr(DestinationStore, "page_of_pending", counted)
+    world.network.set_link(one.host.address, other.host.address, Link.UP)
+    world.pass_time(MAX_PAUSE_MS)
+    assert other.inbox.texts == [f"{number}" for number in range(3_000)]
+    assert max(sizes) == 50
+    assert len(logged(one)) < log_pruning.PRUNE_AFTER

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from wsgiref.handlers import format_date_time
 
 import pytest
 
@@ -74,6 +75,29 @@ def test_a_delegation_is_found() -> None:
 )
 def test_cache_control_is_respected_within_bounds(control: str, life_ms: int) -> None:
     assert Web(lambda _: Reply(body=GOOD, headers={"Cache-Control": control})).lookup()[1] == life_ms
+
+
+@pytest.mark.parametrize(
+    ("after_s", "control", "life_ms"),
+    [
+        (7_200, None, 7_200_000),
+        (7_200, "max-age=600", 600_000),
+        (7_200, "no-cache", MIN_LIFE_MS),
+        (-7_200, None, MIN_LIFE_MS),
+        (10**8, None, MAX_LIFE_MS),
+        (None, None, MIN_LIFE_MS),  # "Expires: 0"
+    ],
+)
+def test_expires_counts_where_cache_control_says_nothing(
+    after_s: int | None, control: str | None, life_ms: int
+) -> None:
+    def answer(_: ApiRequest) -> Reply:
+        now_s = web.clock.wall_ms() // 1000
+        headers = {"Expires": "0" if after_s is None else format_date_time(now_s + after_s)}
+        return Reply(body=GOOD, headers=headers if control is None else {**headers, "Cache-Control": control})
+
+    web = Web(answer)
+    assert web.lookup()[1] == life_ms
 
 
 @pytest.mark.parametrize(

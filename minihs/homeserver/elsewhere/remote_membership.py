@@ -192,7 +192,15 @@ class RemoteMemberships:
     ) -> None:
         if await self._rooms.is_resident(room_id) and await self._join_here(room_id, user_id, content):
             return
-        await self._ask_in_turn(via, lambda server: self._join_through(server, room_id, user_id, content))
+        entered: list[ServerName] = []
+        try:
+            await self._ask_in_turn(
+                via, lambda server: self._join_through(server, room_id, user_id, content, entered)
+            )
+        except (RemoteRefusal, Unavailable):
+            if entered:
+                await self._take_back(entered[-1], room_id, user_id)
+            raise
 
     async def _join_here(self, room_id: RoomID, user_id: UserID, content: Mapping[str, Any]) -> bool:
         """Join a room that we have entered while this join was waiting; False if others must vouch."""
@@ -208,15 +216,40 @@ class RemoteMemberships:
             return False
         return True
 
+    async def _take_back(self, server: ServerName, room_id: RoomID, user_id: UserID) -> None:
+        """Leave a room that others may count us in although we could not enter it; as far as possible."""
+        try:
+            template = await self._remote.make("leave", server, room_id, user_id, ())
+            event = self._event(server, template, room_id, user_id, {"membership": "leave"})
+            await self._remote.send_leave(server, room_id, event.event_id, event.pdu)
+        except (RemoteRefusal, Unreachable) as problem:
+            log.warn(
+                "{user_id} may be in {room_id} for others, but is not here: {problem}",
+                user_id=user_id,
+                room_id=room_id,
+                problem=problem,
+            )
+
     async def _join_through(
-        self, server: ServerName, room_id: RoomID, user_id: UserID, content: Mapping[str, Any]
+        self,
+        server: ServerName,
+        room_id: RoomID,
+        user_id: UserID,
+        content: Mapping[str, Any],
+        entered: list[ServerName],
     ) -> None:
+        """One handshake; notes in `entered` a server that may have let us in though the rest went wrong."""
         template = await self._remote.make("join", server, room_id, user_id, list(SUPPORTED))
         event = self._event(server, template, room_id, user_id, content)
-        reply = await self._remote.send_join(server, room_id, event.event_id, event.pdu)
+        try:
+            reply = await self._remote.send_join(server, room_id, event.event_id, event.pdu)
+        except Unreachable:
+            entered.append(server)  # the answer may have got lost, or be of no use
+            raise
         try:
             joined = await verify_join_reply(reply, event, admission=self._admission, outliers=self._outliers)
         except BadJoinReply as bad:
+            entered.append(server)
             raise Unreachable(f"{server} let {user_id} in, but its reply is not good. {bad}") from bad
         await self._rooms.adopt(event.version, joined.event, joined.state_before, joined.outliers)
 

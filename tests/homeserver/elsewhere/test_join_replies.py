@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from minihs.events.event import parse_event
 from minihs.events.ids import RoomID
 from minihs.events.versions import ROOM_VERSIONS
+from minihs.federation.client import Unreachable
 from minihs.homeserver.errors import Unavailable, UnknownRoom
 from tests.support.events import RoomBuilder, resign
 from tests.support.federated import FederatedServer, Wire
@@ -30,7 +32,7 @@ class Meeting:
 
     def join(self, tamper: Tamper = lambda reply: None, endpoint: str = "send_join") -> None:
         async def answer(method: str, path: str, args: Any, body: Any) -> Any:
-            reply = await self.hs1.answer(method, path, args, body)
+            reply = copy.deepcopy(await self.hs1.answer(method, path, args, body))
             if endpoint in path:
                 tamper(reply)
             return reply
@@ -107,6 +109,30 @@ def test_a_reply_that_cannot_be_true_is_refused(version: str, tamper: Tamper, co
     with pytest.raises(UnknownRoom):
         meeting.hs2.run(meeting.hs2.rooms.version_of(meeting.room_id))
     assert meeting.hs2.membership(BOB, meeting.room_id) is None
+    # hs1 had let bob in: he has left again, and can come back.
+    assert meeting.hs1.membership(BOB, meeting.room_id) == "leave"
+    meeting.join()
+    assert meeting.hs1.membership(BOB, meeting.room_id) == "join"
+
+
+def test_a_join_whose_reply_is_lost_is_taken_back_and_one_that_works_elsewhere_is_not() -> None:
+    meeting = Meeting()
+    hs3 = FederatedServer("hs3", meeting.wire)
+    hs3.join("@carol:hs3", meeting.room_id, "hs1")
+
+    async def lose_the_answer(method: str, path: str, args: Any, body: Any) -> Any:
+        answer = await meeting.hs1.answer(method, path, args, body)
+        if "send_join" in path:
+            raise Unreachable("the connection broke")
+        return answer
+
+    meeting.wire.peers["hs1"] = lose_the_answer
+    with pytest.raises(Unavailable, match="the connection broke"):
+        meeting.hs2.join(BOB, meeting.room_id, "hs1")
+    assert meeting.hs1.membership(BOB, meeting.room_id) == "leave"
+    meeting.hs2.join(BOB, meeting.room_id, "hs1", "hs3")
+    assert meeting.hs2.membership(BOB, meeting.room_id) == "join"
+    assert sum("send_leave" in path for *_, path in meeting.wire.asked) == 1
 
 
 def test_state_that_the_rules_refuse_is_left_out() -> None:
