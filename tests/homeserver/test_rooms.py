@@ -135,7 +135,31 @@ def test_several_events_are_sent_all_or_none() -> None:
         server.run(server.rooms.send_all([good, bad]))
     assert server.run(server.rooms.extremities(room_id)) == extremities
     events = server.run(server.rooms.send_all([good, good]))
+    assert events[0].prev_events == extremities
     assert events[1].prev_events == (events[0].event_id,)
+
+
+def test_a_refused_event_takes_the_state_of_those_before_it_along() -> None:
+    server = RoomServer()
+    room_id = server.create()
+    state = server.run(server.rooms.current_state(room_id))
+    join = EventDraft(
+        room_id=room_id,
+        sender=UserID(BOB),
+        type="m.room.member",
+        state_key=BOB,
+        content={"membership": "join"},
+    )
+    message = EventDraft(room_id=room_id, sender=UserID(BOB), type="m.room.message", content={})
+    topic = EventDraft(room_id=room_id, sender=UserID(BOB), type="m.room.topic", state_key="", content={})
+    with pytest.raises(Forbidden):
+        server.run(server.rooms.send_all([join, topic]))
+    with pytest.raises(Forbidden):
+        server.send(room_id, BOB)
+    server.send(room_id, ALICE)
+    assert server.run(server.rooms.current_state(room_id)) == state
+    assert server.run(server.rooms.joined_users(room_id)) == (ALICE,)
+    assert len(server.run(server.rooms.send_all([join, message]))) == 2
 
 
 def test_a_redaction_takes_the_content_away_also_after_a_restart() -> None:

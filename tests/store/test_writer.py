@@ -6,6 +6,7 @@ import sqlite3
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from minihs.platform.clock import VirtualClock
 from minihs.platform.workers import InlineWorkers
@@ -16,13 +17,16 @@ from tests.support.deferreds import finish, run
 class Table:
     """A writer over one table of unique numbers."""
 
-    def __init__(self, connection: Any = None) -> None:
+    def __init__(self, connection: Any = None, workers: InlineWorkers | None = None) -> None:
         self.clock = VirtualClock()
         self.connection = connection or sqlite3.connect(":memory:", isolation_level=None)
         self.connection.execute("CREATE TABLE numbers (number INTEGER PRIMARY KEY)")
         self.fatal: list[str] = []
         self.writer = Writer(
-            self.connection, clock=self.clock, workers=InlineWorkers(), on_fatal=self.fatal.append
+            self.connection,
+            clock=self.clock,
+            workers=workers or InlineWorkers(),
+            on_fatal=self.fatal.append,
         )
 
     def submit(self, *numbers: object, chain: str | None = None) -> Any:
@@ -79,6 +83,42 @@ def test_what_was_built_on_a_failed_batch_fails_with_it_and_other_chains_do_not(
     assert table.stored() == [1, 3]
     finish(table.clock, table.submit(4, chain="room"))
     assert table.stored() == [1, 3, 4]
+
+
+class HeldWorkers(InlineWorkers):
+    """Workers whose results are held back, as a slow disk holds back a commit."""
+
+    def __init__(self) -> None:
+        self.held: list[tuple[Deferred[Any], Any]] = []
+
+    def run(self, work: Any, /, *args: Any, **kwargs: Any) -> Deferred[Any]:
+        waiting: Deferred[Any] = Deferred()
+        self.held.append((waiting, super().run(work, *args, **kwargs)))
+        return waiting
+
+    def release(self) -> None:
+        held, self.held = self.held, []
+        for waiting, result in held:
+            waiting.callback(result)
+
+
+def test_what_is_submitted_while_the_failed_batch_is_committed_fails_with_it_too() -> None:
+    workers = HeldWorkers()
+    table = Table(workers=workers)
+    first = table.submit(1, chain="room")
+    bad = table.submit(1, chain="room")
+    table.clock.advance(0)
+    built_on_it = table.submit(2, chain="room")
+    elsewhere = table.submit(3, chain="other")
+    for _ in range(2):
+        workers.release()
+        table.clock.advance(0)
+    finish(table.clock, first)
+    for done in (bad, built_on_it):
+        with pytest.raises(BatchFailed):
+            finish(table.clock, done)
+    finish(table.clock, elsewhere)
+    assert table.stored() == [1, 3]
 
 
 def test_stopping_waits_for_what_was_submitted_and_then_takes_nothing() -> None:
