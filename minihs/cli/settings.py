@@ -51,7 +51,7 @@ def chosen_settings(
     """
     from minihs.config import InvalidSettings, load_config, parse_setting
     from minihs.store.data_directory import DataDirectory
-    from minihs.store.database import stored_server_name
+    from minihs.store.database import DatabaseUnusable, stored_server_name
 
     given = {"server.name": server_name, "server.data_dir": data_dir, **(flags or {})}
     try:
@@ -62,5 +62,5 @@ def chosen_settings(
             overrides,
             known_name=lambda folder: stored_server_name(DataDirectory(Path(folder)).database),
         )
-    except InvalidSettings as error:
+    except (InvalidSettings, DatabaseUnusable) as error:
         raise click.ClickException(str(error)) from error

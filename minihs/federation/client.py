@@ -180,7 +180,7 @@ class FederationClient:
             self._retries.failed(destination)
             message = f"no answer within {timeout_ms} ms" if too_late else _in_words(reason)
             log.debug("{destination} is unreachable: {message}", destination=destination, message=message)
-            raise Unreachable(f"{destination}: {message}") from error
+            raise Unreachable(f"{destination} cannot be reached: {message}") from error
         return self._judge(destination, status, headers, answer, must_succeed)
 
     async def _exchange(
@@ -271,7 +271,7 @@ def _reason(error: BaseException) -> BaseException:
 
 
 def _in_words(error: BaseException) -> str:
-    return f"{type(error).__name__} {error}".strip()
+    return str(error) or type(error).__name__
 
 
 def _as_host(destination: ServerName) -> bytes:

@@ -101,7 +101,7 @@ class Connector:
         try:
             return await lookup
         except Exception as error:
-            raise CannotConnect(f"{host} cannot be resolved: {type(error).__name__} {error}") from error
+            raise CannotConnect(f"{host} cannot be resolved: {str(error) or type(error).__name__}") from error
 
 
 def _families_in_turn(addresses: Sequence[str]) -> list[str]:

@@ -140,7 +140,9 @@ def _read(path: Path, parse: Any) -> Any:
     except OSError as error:
         raise SigningKeysUnusable(f"{path} cannot be read: {error.strerror}.") from error
     except Exception as error:  # what the parser raises depends on which part of a line is wrong
-        raise SigningKeysUnusable(f"{path} holds a line that is no signing key: {error}.") from error
+        raise SigningKeysUnusable(
+            f"{path} holds a line that is no signing key. Restore it from a copy."
+        ) from error
 
 
 def _write(path: Path, text: str) -> None:

@@ -124,14 +124,13 @@ def read_only(path: Path) -> Iterator[Reader]:
 
 
 def stored_server_name(path: Path) -> str | None:
-    """Whose database is at `path`; None when there is none, or no readable one."""
+    """Whose database is at `path`; None when there is none, or that of something else. DatabaseUnusable."""
     if not path.is_file():
         return None
-    try:
-        with read_only(path) as reader:
-            row = reader.now(reader.maybe("SELECT server_name FROM identity"))
-    except sqlite3.Error:
-        return None
+    with explained(path), read_only(path) as reader:
+        if reader.now(reader.maybe("SELECT 1 FROM sqlite_master WHERE name = 'identity'")) is None:
+            return None
+        row = reader.now(reader.maybe("SELECT server_name FROM identity"))
     return None if row is None else str(row[0])
 
 

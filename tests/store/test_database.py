@@ -212,11 +212,20 @@ def test_a_database_that_another_program_holds_is_refused(
 def test_nobodys_name_is_known_of_what_is_no_server(tmp_path: Path) -> None:
     path = tmp_path / "minihs.db"
     assert stored_server_name(path) is None
-    path.write_bytes(b"no database at all" * 100)
+    with sqlite3.connect(path) as other_program:
+        other_program.execute("CREATE TABLE notes (text TEXT)")
+    other_program.close()
     assert stored_server_name(path) is None
     path.unlink()
     open_database(path).close()
     assert stored_server_name(path) is None
+
+
+def test_a_damaged_database_is_not_taken_for_a_nameless_one(tmp_path: Path) -> None:
+    path = tmp_path / "minihs.db"
+    path.write_bytes(b"no database at all" * 100)
+    with pytest.raises(DatabaseUnusable, match=r"minihs.db cannot be opened: file is not a database"):
+        stored_server_name(path)
 
 
 def test_looking_into_a_database_changes_nothing(tmp_path: Path) -> None:

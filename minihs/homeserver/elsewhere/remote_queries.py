@@ -46,7 +46,6 @@ class RemoteAliases:
         server = server_name_of(alias)
         try:
             answer = await _asked(
-                server,
                 self._client.get(
                     server,
                     f"{V1}/query/directory",
@@ -69,7 +68,6 @@ class RemoteAliases:
     async def public_rooms(self, server: ServerName, query: Mapping[str, Any]) -> Mapping[str, Any]:
         """See `RemoteDirectory`."""
         answer = await _asked(
-            server,
             self._client.post(server, f"{V1}/publicRooms", query, timeout_ms=QUICK_MS, max_bytes=SMALL_BYTES),
         )
         chunk = answer.get("chunk")
@@ -92,7 +90,6 @@ class RemoteUserProfiles:
         if field is not None:
             args["field"] = field
         answer = await _asked(
-            server,
             self._client.get(server, f"{V1}/query/profile", args, timeout_ms=QUICK_MS, max_bytes=SMALL_BYTES),
         )
         if field is None:
@@ -100,11 +97,11 @@ class RemoteUserProfiles:
         return {field: answer[field]} if answer.get(field) is not None else {}
 
 
-async def _asked(server: ServerName, question: Awaitable[Answer]) -> Answer:
+async def _asked(question: Awaitable[Answer]) -> Answer:
     try:
         return await question
     except Unreachable as unreachable:
-        raise Unavailable(f"{server} cannot be reached: {unreachable}") from unreachable
+        raise Unavailable(str(unreachable)) from unreachable
 
 
 def _server_names(names: list[str]) -> list[ServerName]:
