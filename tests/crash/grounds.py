@@ -24,7 +24,9 @@ from tests.support.processes import Stage, until
 PACE_MS = 60
 """A unit of a story's time: some requests must fit into it, also on a busy machine."""
 
-SETTINGS = ("futures.max_scheduled=1000",)
+SETTINGS = ("futures.max_scheduled=1000", "futures.retention_count=1000000")
+"""Outcomes are compared with events, so they are all kept."""
+
 KILLED = -9
 
 

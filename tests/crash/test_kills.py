@@ -5,7 +5,7 @@ Futures specification, 1, promises 4, 5, 6 and 11.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
@@ -40,10 +40,7 @@ def test_a_kill_beside_a_commit_breaks_no_promise(ground: Ground, table: str, st
 @pytest.mark.full
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
 def test_no_kill_at_any_step_breaks_a_promise(
-    story: Story,
-    ground: Ground,
-    more_grounds: list[Ground],
-    record_property: Callable[[str, object], None],
+    story: Story, ground: Ground, more_grounds: list[Ground]
 ) -> None:
     free: SimpleQueue[Ground] = SimpleQueue()
     for each in (ground, *more_grounds):
@@ -59,7 +56,6 @@ def test_no_kill_at_any_step_breaks_a_promise(
     steps = ground.run(story, None).steps
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         kills = sum(pool.map(dies_at, range(1, len(steps) + 1)))
-    record_property("kills", kills)
     print(f"{story.__name__}: {kills} kills at {len(steps)} steps")
     # How many steps there are depends on the clock by a few.
     assert kills >= 0.9 * len(steps)

@@ -55,6 +55,7 @@ def test_no_crash_at_any_write_breaks_a_promise(story: Story) -> None:
 def test_no_crash_that_tears_what_was_not_synced_breaks_a_promise(story: Story) -> None:
     campaign = Campaign(told(story), torn=2)
     campaign.run()
+    print(f"{story.__name__}: {campaign.summary()}")
     assert campaign.restarts >= 2 * len(campaign.recording.ledger.requests), "crashes were left out"
 
 

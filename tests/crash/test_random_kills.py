@@ -1,6 +1,6 @@
 """Several clients do whatever comes to their minds, a real server is killed whenever, and starts again.
 
-Runs for two minutes, or for as long as MINIHS_CRASH_SECONDS says; MINIHS_CRASH_SEED repeats the choices of a
+Runs for less than two minutes, or for as long as MINIHS_CRASH_SECONDS says; MINIHS_CRASH_SEED repeats the choices of a
 campaign (not the moments, which are the machine's).
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
@@ -24,7 +23,7 @@ from tests.support.processes import until
 
 pytestmark = [pytest.mark.process, pytest.mark.full]
 
-SECONDS = int(os.environ.get("MINIHS_CRASH_SECONDS", "120"))
+SECONDS = int(os.environ.get("MINIHS_CRASH_SECONDS", "100"))
 SEED = os.environ.get("MINIHS_CRASH_SEED", str(time.time_ns()))
 HANDS = 4
 LIVES = 3
@@ -109,9 +108,7 @@ class Round:
             work.result()
 
 
-def test_no_kill_at_any_moment_breaks_a_promise(
-    tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
+def test_no_kill_at_any_moment_breaks_a_promise(tmp_path: Path) -> None:
     random = Random(SEED)
     ground = Ground(tmp_path)
     ends = time.monotonic() + SECONDS
@@ -128,7 +125,5 @@ def test_no_kill_at_any_moment_breaks_a_promise(
             requests += len(game.ledger.requests)
     finally:
         ground.close()
-    for name, count in (("rounds", rounds), ("kills", kills), ("requests", requests)):
-        record_property(name, count)
     print(f"{rounds} rounds, {kills} kills, {requests} requests")
     assert rounds
