@@ -1,7 +1,7 @@
 """Several clients do whatever comes to their minds, a real server is killed whenever, and starts again.
 
-Runs for less than two minutes, or for as long as MINIHS_CRASH_SECONDS says; MINIHS_CRASH_SEED repeats the choices of a
-campaign (not the moments, which are the machine's).
+Runs for less than two minutes, or for as long as MINIHS_CRASH_SECONDS says. MINIHS_CRASH_SEED repeats the
+choices of a campaign, but not its moments: these are the machine's.
 """
 
 from __future__ import annotations
