@@ -18,7 +18,7 @@ from tests.crash.nursery import HttpLine, Nursery
 from tests.crash.promises import check
 from tests.crash.shapes import CLIENT
 from tests.crash.soundness import check_database
-from tests.crash.stories import Story, Teller
+from tests.crash.stories import OVERDUE_AFTER, Story, Teller, a_few_left_waiting
 from tests.support.processes import Stage, until
 
 PACE_MS = 60
@@ -28,6 +28,14 @@ SETTINGS = ("futures.max_scheduled=1000", "futures.retention_count=1000000")
 """Outcomes are compared with events, so they are all kept."""
 
 KILLED = -9
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a run begins with: files, and what clients know."""
+
+    folder: Path
+    ledger: Ledger
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class Ground:
         self.stage = Stage(folder)
         self.server = self.stage.minihs("killed", SETTINGS)
         self.line = HttpLine(self.server)
-        self._template = folder / "beginning"
+        self._first = Beginning(folder / "beginning", Ledger())
         self._numbers = itertools.count(1)
         self.token = ""
         self.room_id = ""
@@ -57,14 +65,22 @@ class Ground:
         self.nursery.close()
         self.stage.close()
 
-    def run(self, story: Story, dies_at: int | list[str] | None, *, cold: bool = False) -> Run:
+    def run(
+        self,
+        story: Story,
+        dies_at: int | list[str] | None,
+        *,
+        cold: bool = False,
+        beginning: Beginning | None = None,
+    ) -> Run:
         """Let a server live through a story and die at a step; restart it and hold it to its promises.
 
         It is restarted by a fork, or `cold`, by the command that users start it with.
         """
-        self.reset()
+        self.reset(beginning)
         steps = self.stage.folder / f"steps.{next(self._numbers)}"
-        hand = self.hand("alice", Ledger())
+        ledger = (beginning or self._first).ledger
+        hand = self.hand("alice", Ledger(dict(ledger.plans), list(ledger.requests)))
         try:
             died = self._dies(hand, story, {"steps": str(steps), "dies_at": dies_at})
             self.comes_back(hand, cold=cold)
@@ -82,7 +98,7 @@ class Ground:
         if pid is None:
             return True
         try:
-            story(Teller(hand, lambda ms: time.sleep(ms / 1000), PACE_MS))
+            story(Teller(hand, _wait, PACE_MS))
         except Gone:
             code = self.nursery.wait(pid)
         else:
@@ -133,10 +149,23 @@ class Ground:
         assert status == 200, reply
         return str(reply["room_id"])
 
-    def reset(self) -> None:
-        """Put the data directory back to the beginning."""
+    def overdue(self) -> Beginning:
+        """A server that died, and whose futures have come due meanwhile, all but one."""
+        self.reset()
+        ledger = Ledger()
+        pid = self.nursery.start(self.server, kind="plain")
+        assert pid is not None
+        a_few_left_waiting(Teller(self.hand("before", ledger), _wait, PACE_MS))
+        self.nursery.kill(pid)
+        _wait(OVERDUE_AFTER * PACE_MS)
+        folder = self.stage.folder / "overdue"
+        shutil.copytree(self.server.data_dir, folder, ignore=shutil.ignore_patterns("*.sock"))
+        return Beginning(folder, ledger)
+
+    def reset(self, beginning: Beginning | None = None) -> None:
+        """Put the data directory back to a beginning."""
         shutil.rmtree(self.server.data_dir)
-        shutil.copytree(self._template, self.server.data_dir)
+        shutil.copytree((beginning or self._first).folder, self.server.data_dir)
 
     def _prepare(self) -> None:
         def work() -> None:
@@ -147,4 +176,8 @@ class Ground:
             self.room_id = self.new_room()
 
         self.while_up(work)
-        shutil.copytree(self.server.data_dir, self._template)
+        shutil.copytree(self.server.data_dir, self._first.folder)
+
+
+def _wait(ms: float) -> None:
+    time.sleep(ms / 1000)

@@ -156,12 +156,17 @@ STORIES: tuple[Story, ...] = (
 )
 
 
-MORE_THAN_A_SLICE = 20
-"""So many overdue futures do not go out in one commit (`scheduler.SLICE_SENDS`)."""
+def look(teller: Teller) -> None:
+    """Nothing more happens than that somebody looks at the room."""
+    teller.hand.look()
 
 
-def left_waiting(teller: Teller) -> None:
-    """What is there when a server dies for longer than all of its futures wait."""
+OVERDUE_AFTER = 6
+"""So many units after `a_few_left_waiting`, all of its futures are due but one."""
+
+
+def a_few_left_waiting(teller: Teller) -> None:
+    """What is there when a server dies for longer than most of its futures wait."""
     hand = teller.hand
     for units in (3, 2, 4):
         hand.schedule(teller.delay(units))
@@ -170,5 +175,15 @@ def left_waiting(teller: Teller) -> None:
     hand.restart(leave)
     far = hand.schedule(teller.delay(60))
     hand.restart(far)
+
+
+MORE_THAN_A_SLICE = 20
+"""So many overdue futures do not go out in one commit (`scheduler.SLICE_SENDS`)."""
+
+
+def many_left_waiting(teller: Teller) -> None:
+    """The same, with more than go out at once."""
+    a_few_left_waiting(teller)
+    hand = teller.hand
     for _ in range(MORE_THAN_A_SLICE):
         hand.schedule(teller.delay(6))

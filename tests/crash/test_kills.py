@@ -11,8 +11,8 @@ from queue import SimpleQueue
 
 import pytest
 
-from tests.crash.grounds import Ground
-from tests.crash.stories import STORIES, Story, a_group_is_due
+from tests.crash.grounds import Beginning, Ground, Run
+from tests.crash.stories import STORIES, Story, a_group_is_due, look
 
 pytestmark = pytest.mark.process
 
@@ -42,20 +42,30 @@ def test_a_kill_beside_a_commit_breaks_no_promise(ground: Ground, table: str, st
 def test_no_kill_at_any_step_breaks_a_promise(
     story: Story, ground: Ground, more_grounds: list[Ground]
 ) -> None:
+    kill_at_every_step(story, dict.fromkeys((ground, *more_grounds)))
+
+
+@pytest.mark.full
+def test_no_kill_while_catching_up_breaks_a_promise(ground: Ground, more_grounds: list[Ground]) -> None:
+    kill_at_every_step(look, {each: each.overdue() for each in (ground, *more_grounds)})
+
+
+def kill_at_every_step(story: Story, grounds: dict[Ground, Beginning | None]) -> None:
+    """Let the story happen once for each of its steps, and kill the server there."""
     free: SimpleQueue[Ground] = SimpleQueue()
-    for each in (ground, *more_grounds):
+    for each in grounds:
         free.put(each)
 
-    def dies_at(step: int) -> bool:
+    def dies_at(step: int | None) -> Run:
         ground = free.get()
         try:
-            return ground.run(story, step).died
+            return ground.run(story, step, beginning=grounds[ground])
         finally:
             free.put(ground)
 
-    steps = ground.run(story, None).steps
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        kills = sum(pool.map(dies_at, range(1, len(steps) + 1)))
-    print(f"{story.__name__}: {kills} kills at {len(steps)} steps")
+    steps = len(dies_at(None).steps)
+    with ThreadPoolExecutor(len(grounds)) as pool:
+        kills = sum(run.died for run in pool.map(dies_at, range(1, steps + 1)))
+    print(f"{story.__name__}: {kills} kills at {steps} steps")
     # How many steps there are depends on the clock by a few.
-    assert kills >= 0.9 * len(steps)
+    assert kills >= 0.9 * steps

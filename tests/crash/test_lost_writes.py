@@ -25,12 +25,12 @@ from tests.crash.stories import (
     Teller,
     a_group_is_due,
     heartbeats,
-    left_waiting,
+    many_left_waiting,
     sent_on_command,
 )
 
 AWAY_MS = 10_000
-"""Longer than most futures of `left_waiting` wait."""
+"""Longer than most futures of `many_left_waiting` wait."""
 
 
 def told(story: Story, begin: Callable[[], None] = lambda: None, **details: Any) -> Recording:
@@ -60,7 +60,7 @@ def test_no_crash_that_tears_what_was_not_synced_breaks_a_promise(story: Story) 
 
 
 def test_no_crash_while_catching_up_breaks_a_promise() -> None:
-    before = told(left_waiting)
+    before = told(many_left_waiting)
     disk = before.at_its_end()
 
     def script(life: Life) -> None:
