@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.crash.hands import Hand
 from tests.crash.ledger import Act
 from tests.crash.promises import FINALISED, Evidence
-from tests.crash.shapes import CLIENT
+from tests.crash.shapes import CLIENT, KNOWN_BY_ID
 
 
 def repeat_requests(hand: Hand, *, also_actions: bool) -> None:
@@ -38,7 +38,7 @@ def gather_evidence(hand: Hand) -> Evidence:
         known = hand.ledger.reply_to_schedule(mark)
         if known is None:
             continue
-        if plan.dialect == "merged":
+        if plan.dialect in KNOWN_BY_ID:
             path = f"{CLIENT}/v1/delayed_events/{known['delay_id']}"
             status, lookup = hand.line.call("GET", path, None, token=hand.token, number=0)
             assert status == 200, lookup
@@ -56,7 +56,7 @@ def all_is_over(hand: Hand) -> bool:
     """Whether none of the hand's futures waits any more."""
     for mark, plan in hand.ledger.plans.items():
         known = hand.ledger.reply_to_schedule(mark)
-        if known is not None and plan.dialect == "merged":
+        if known is not None and plan.dialect in KNOWN_BY_ID:
             path = f"{CLIENT}/v1/delayed_events/{known['delay_id']}"
             _, lookup = hand.line.call("GET", path, None, token=hand.token, number=0)
             if "finalised" not in lookup:

@@ -6,6 +6,7 @@ Requests carry the number that they have in the ledger, so that a record of the 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -28,6 +29,11 @@ class Line(Protocol):
 
     def call(self, method: str, path: str, body: Any, *, token: str, number: int) -> tuple[int, Any]:
         """Status and JSON of the reply; Gone when there is none."""
+
+    def call_together(
+        self, calls: Sequence[tuple[int, str, str, Any]], *, token: str
+    ) -> list[tuple[int, Any]]:
+        """The same for requests (number, method, path, body) that arrive in that order, in one moment."""
 
     def wall_ms(self) -> int:
         """The time."""
@@ -74,6 +80,17 @@ class Hand:
         reply = self.ask(Act.LOOK, self.name)
         assert reply["chunk"][-1]["type"] == "m.room.create", "a page does not show all of the room"
         return marked_events(reply)
+
+    def together(self, *acts: tuple[Act, str]) -> list[int]:
+        """Ask for several things at once, where the line can do that; their statuses."""
+        calls = []
+        for act, mark in acts:
+            number = self.ledger.begin(self.name, act, mark, self.line.wall_ms())
+            calls.append((number, *self.request(act, mark)))
+        replies = self.line.call_together(calls, token=self.token)
+        for (number, *_), (status, reply) in zip(calls, replies, strict=True):
+            self.ledger.end(number, status, reply, self.line.wall_ms())
+        return [status for status, _ in replies]
 
     def ask(self, act: Act, mark: str) -> Any:
         """Make the request (again); its reply's JSON, whatever its status."""

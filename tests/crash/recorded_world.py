@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -57,6 +57,19 @@ class MemoryLine:
             method, path, json=body, token=token, headers={NUMBER_HEADER: str(number)}
         )
         return response.status, response.json
+
+    def call_together(
+        self, calls: Sequence[tuple[int, str, str, Any]], *, token: str
+    ) -> list[tuple[int, Any]]:
+        driver = self.server.driver
+        connections = [
+            driver.start(method, path, json=body, token=token, headers={NUMBER_HEADER: str(number)})
+            for number, method, path, body in calls
+        ]
+        responses = [driver.finish(connection) for connection in connections]
+        for connection in connections:
+            connection.drop()
+        return [(response.status, response.json) for response in responses]
 
     def wall_ms(self) -> int:
         return self.world.clock.wall_ms()

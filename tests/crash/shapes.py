@@ -36,6 +36,18 @@ class Merged:
         return "POST", f"{CLIENT}/v1/delayed_events/{known_by['delay_id']}/{act.value}", {}
 
 
+class DelayQuery:
+    """Futures specification, 2.2."""
+
+    def schedule(self, plan: Plan, room: str) -> Request:
+        query = f"org.matrix.msc4140.delay={plan.delay_ms}"
+        return "PUT", f"{CLIENT}/v3/{room}/send/{plan.type}/{plan.mark}?{query}", plan.content
+
+    def act(self, act: Act, known_by: Mapping[str, Any]) -> Request:
+        path = f"{CLIENT}/unstable/org.matrix.msc4140/delayed_events/{known_by['delay_id']}"
+        return "POST", path, {"action": act.value}
+
+
 class Tokens:
     """Futures specification, 2.4."""
 
@@ -94,10 +106,14 @@ class WillExpire:
 
 DIALECTS: Mapping[str, Dialect] = {
     "merged": Merged(),
+    "delay-query": DelayQuery(),
     "tokens": Tokens(),
     "batch": Batch(),
     "will-expire": WillExpire(),
 }
+
+KNOWN_BY_ID = ("merged", "delay-query")
+"""Dialects whose futures can be looked up."""
 
 IN_SECONDS = ("batch", "will-expire")
 """Dialects that count in seconds, and send an event at once, in one transaction with what is to come."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.crash.hands import Hand
+from tests.crash.ledger import Act
 
 
 @dataclass
@@ -69,6 +70,39 @@ def state_when_due(teller: Teller) -> None:
     mark = hand.schedule(teller.delay(3), state_key=hand.name)
     hand.replace(mark)
     teller.wait(4)
+    hand.look()
+
+
+def by_query(teller: Teller) -> None:
+    """What shipped clients do."""
+    hand = teller.hand
+    first, second = (hand.schedule(teller.delay(units), dialect="delay-query") for units in (2, 20))
+    hand.restart(first)
+    hand.cancel(second)
+    teller.wait(3)
+    hand.look()
+
+
+def all_at_once(teller: Teller) -> None:
+    """Requests that contradict one another arrive while the first is under way; then as the time comes."""
+    hand = teller.hand
+    first, second = hand.schedule(teller.delay(20)), hand.schedule(teller.delay(2))
+    assert hand.together(
+        (Act.RESTART, first), (Act.SEND, first), (Act.CANCEL, first), (Act.SEND, first), (Act.RESTART, first)
+    ) == [200, 200, 409, 200, 409]
+    hand.together((Act.SCHEDULE, second), (Act.RESTART, second), (Act.SCHEDULE, second))
+    teller.wait(2)
+    hand.together((Act.CANCEL, second), (Act.RESTART, second), (Act.SEND, second))
+    hand.look()
+
+
+def state_races(teller: Teller) -> None:
+    """A newer state event and a command to send arrive together, in either order."""
+    hand = teller.hand
+    first = hand.schedule(teller.delay(20), dialect="tokens", state_key=hand.name)
+    assert hand.together((Act.REPLACE, first), (Act.SEND, first)) == [200, 410]
+    second = hand.schedule(teller.delay(20), dialect="tokens", state_key=hand.name)
+    assert hand.together((Act.SEND, second), (Act.REPLACE, second)) == [200, 200]
     hand.look()
 
 
@@ -146,6 +180,7 @@ STORIES: tuple[Story, ...] = (
     given_up,
     sent_on_command,
     state_when_due,
+    by_query,
     a_group_is_sent,
     a_group_is_discarded,
     a_group_is_due,
@@ -154,6 +189,10 @@ STORIES: tuple[Story, ...] = (
     a_batch_is_given_up,
     expiry,
 )
+
+
+CROWDED_STORIES: tuple[Story, ...] = (all_at_once, state_races)
+"""Their line can `call_together`."""
 
 
 def look(teller: Teller) -> None:

@@ -19,6 +19,7 @@ from minihs.store.writer import Writer
 from tests.crash.promises import mark_of
 from tests.crash.recorded_world import Campaign, Life, Recording, record
 from tests.crash.stories import (
+    CROWDED_STORIES,
     MORE_THAN_A_SLICE,
     STORIES,
     Story,
@@ -43,7 +44,7 @@ def told(story: Story, begin: Callable[[], None] = lambda: None, **details: Any)
     return record(script, **details)
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
+@pytest.mark.parametrize("story", STORIES + CROWDED_STORIES, ids=lambda story: story.__name__)
 def test_no_crash_at_any_write_breaks_a_promise(story: Story) -> None:
     campaign = Campaign(told(story), torn=0)
     campaign.run(thinned=True)
@@ -51,7 +52,7 @@ def test_no_crash_at_any_write_breaks_a_promise(story: Story) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
+@pytest.mark.parametrize("story", STORIES + CROWDED_STORIES, ids=lambda story: story.__name__)
 def test_no_crash_that_tears_what_was_not_synced_breaks_a_promise(story: Story) -> None:
     campaign = Campaign(told(story), torn=2)
     campaign.run()
