@@ -7,12 +7,10 @@ signatures on received events".
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
-from twisted.internet.defer import Deferred, DeferredList
-from twisted.python.failure import Failure
 
 from minihs.events.event import Event, InvalidEvent, parse_event, redact_event
 from minihs.events.hashes import content_hash_matches
@@ -60,7 +58,15 @@ class Admission:
         self._workers = workers
 
     def parse(self, pdu: object, version: RoomVersion, room_id: RoomID) -> Event:
-        """Check 1; raises Dropped when the PDU is malformed or of another room. Nothing is verified yet."""
+        """Check 1; raises Dropped when the PDU is malformed or of another room. Nothing is verified yet.
+
+        `pdu` is a JSON value, or one that has not been read yet (`msgspec.Raw`).
+        """
+        if isinstance(pdu, msgspec.Raw):
+            try:
+                pdu = msgspec.json.decode(pdu)
+            except (msgspec.DecodeError, RecursionError) as error:
+                raise Dropped(f"A PDU must be JSON: {error}") from error
         if not isinstance(pdu, Mapping):
             raise Dropped("A PDU must be a JSON object.")
         try:
@@ -140,11 +146,3 @@ def _with_true_content(event: Event) -> Event:
 
 def _all_with_true_content(events: Sequence[Event]) -> list[Event]:
     return [_with_true_content(event) for event in events]
-
-
-async def in_parallel(work: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Run all side by side and wait for all; then raise the first failure, in the order given."""
-    results = await DeferredList([Deferred.fromCoroutine(one) for one in work], consumeErrors=True)
-    for succeeded, failure in results:
-        if not succeeded:
-            cast(Failure, failure).raiseException()

@@ -7,7 +7,7 @@ is the caller's. Answers to "API standards" and "Authentication" in the Server-S
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from twisted.web.client import URI
 
 log = Logger()
+
+Answer = TypeVar("Answer")
 
 DEFAULT_TIMEOUT_MS = 60_000
 DEFAULT_MAX_BYTES = 10 * 1024 * 1024
@@ -102,9 +104,10 @@ class FederationClient:
     ) -> dict[str, Any]:
         """GET `path`, which is percent-encoded already; `args` become the query in their order."""
         query = "" if not args else "?" + urlencode(args, doseq=True, quote_via=quote)
-        return await self._request(
+        answer: dict[str, Any] = await self._request(
             "GET", destination, path + query, None, timeout_ms, max_bytes, ignore_backoff
         )
+        return answer
 
     async def put(
         self,
@@ -121,9 +124,10 @@ class FederationClient:
 
         With `must_succeed`, a refusal counts as a failure of the server: it is left alone for a while.
         """
-        return await self._request(
+        answer: dict[str, Any] = await self._request(
             "PUT", destination, path, body, timeout_ms, max_bytes, ignore_backoff, must_succeed
         )
+        return answer
 
     async def post(
         self,
@@ -136,7 +140,44 @@ class FederationClient:
         ignore_backoff: bool = False,
     ) -> dict[str, Any]:
         """POST a JSON object; bytes are taken as canonical JSON."""
-        return await self._request("POST", destination, path, body, timeout_ms, max_bytes, ignore_backoff)
+        answer: dict[str, Any] = await self._request(
+            "POST", destination, path, body, timeout_ms, max_bytes, ignore_backoff
+        )
+        return answer
+
+    async def get_shaped(
+        self,
+        shape: type[Answer],
+        destination: ServerName,
+        path: str,
+        args: Mapping[str, str | list[str]] | None = None,
+        *,
+        timeout_ms: int = DEFAULT_TIMEOUT_MS,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+    ) -> Answer:
+        """GET as `get` does, for large answers: read as `shape` in one pass; what is `msgspec.Raw` in it is
+        left for later. Raises Unreachable, too, when the answer has another shape."""
+        query = "" if not args else "?" + urlencode(args, doseq=True, quote_via=quote)
+        answer: Answer = await self._request(
+            "GET", destination, path + query, None, timeout_ms, max_bytes, False, shape=shape
+        )
+        return answer
+
+    async def put_shaped(
+        self,
+        shape: type[Answer],
+        destination: ServerName,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        timeout_ms: int = DEFAULT_TIMEOUT_MS,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+    ) -> Answer:
+        """PUT as `put` does, with an answer as `get_shaped` reads it."""
+        answer: Answer = await self._request(
+            "PUT", destination, path, body, timeout_ms, max_bytes, False, shape=shape
+        )
+        return answer
 
     def close(self) -> Deferred[None]:
         """Close the idle connections."""
@@ -152,7 +193,8 @@ class FederationClient:
         max_bytes: int,
         ignore_backoff: bool,
         must_succeed: bool = False,
-    ) -> dict[str, Any]:
+        shape: Any = None,
+    ) -> Any:
         """The answer to one request. Raises RemoteRefusal or Unreachable, and nothing else."""
         if destination == self._signer.server_name:
             raise Unreachable("A server does not send requests to itself.")
@@ -181,7 +223,7 @@ class FederationClient:
             message = f"no answer within {timeout_ms} ms" if too_late else _in_words(reason)
             log.debug("{destination} is unreachable: {message}", destination=destination, message=message)
             raise Unreachable(f"{destination} cannot be reached: {message}") from error
-        return self._judge(destination, status, headers, answer, must_succeed)
+        return self._judge(destination, status, headers, answer, must_succeed, shape)
 
     async def _exchange(
         self,
@@ -231,8 +273,25 @@ class FederationClient:
         return response.code, response.headers, body
 
     def _judge(
-        self, destination: ServerName, status: int, headers: Headers, answer: bytes, must_succeed: bool
-    ) -> dict[str, Any]:
+        self,
+        destination: ServerName,
+        status: int,
+        headers: Headers,
+        answer: bytes,
+        must_succeed: bool,
+        shape: Any,
+    ) -> Any:
+        if status == 200 and shape is not None:
+            try:
+                shaped = msgspec.json.decode(answer, type=shape)
+            except msgspec.ValidationError as misshapen:
+                self._retries.succeeded(destination)
+                raise wrong_shape(destination, misshapen) from misshapen
+            except (msgspec.DecodeError, RecursionError):
+                pass  # no JSON: judged below
+            else:
+                self._retries.succeeded(destination)
+                return shaped
         try:
             decoded = msgspec.json.decode(answer)
         except (msgspec.DecodeError, RecursionError):
@@ -253,6 +312,11 @@ class FederationClient:
             errcode if isinstance(errcode, str) else "M_UNKNOWN",
             error if isinstance(error, str) else f"{destination} answered {status}.",
         )
+
+
+def wrong_shape(destination: ServerName, error: msgspec.ValidationError) -> Unreachable:
+    """What an answer that makes no sense is called."""
+    return Unreachable(f"{destination} answered with something of the wrong shape: {error}")
 
 
 def _retry_after_ms(headers: Headers, decoded: object) -> int:

@@ -14,10 +14,11 @@ from twisted.logger import Logger
 from minihs.events.event import Event
 from minihs.events.ids import EventID, RoomID, ServerName
 from minihs.events.versions import RoomVersion
-from minihs.federation.admission import Admission, Dropped, in_parallel
+from minihs.federation.admission import Admission, Dropped
 from minihs.federation.client import RemoteRefusal, Unreachable
 from minihs.federation.receiver import Receiver, unknown_among
 from minihs.federation.remote_rooms import RemoteRooms
+from minihs.platform.deferreds import in_parallel
 from minihs.platform.workers import Workers
 from minihs.rooms.dag import authorising_ids
 from minihs.rooms.outliers import JudgedOutliers, judge_outliers

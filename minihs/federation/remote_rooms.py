@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from minihs.events.ids import EventID, RoomID, ServerName, UserID
-from minihs.federation.client import Unreachable
+from minihs.federation.client import Unreachable, wrong_shape
 
 V1 = "/_matrix/federation/v1"
 V2 = "/_matrix/federation/v2"
@@ -27,6 +27,8 @@ LARGE_BYTES = 128 << 20  # the state of a room with a hundred thousand members, 
 MAX_EVENTS = 200_000  # in one answer, whose events are smaller than one would expect
 
 PDU = dict[str, Any]
+RawPDU = msgspec.Raw
+"""JSON that is read with the event's other checks: a large answer is not worth one long pause."""
 Handshake = Literal["join", "leave", "knock"]
 Answer = TypeVar("Answer")
 
@@ -67,6 +69,28 @@ class Client(Protocol):
         ignore_backoff: bool = ...,
     ) -> dict[str, Any]: ...
 
+    async def get_shaped(
+        self,
+        shape: type[Answer],
+        destination: ServerName,
+        path: str,
+        args: Mapping[str, str | list[str]] | None = None,
+        *,
+        timeout_ms: int = ...,
+        max_bytes: int = ...,
+    ) -> Answer: ...
+
+    async def put_shaped(
+        self,
+        shape: type[Answer],
+        destination: ServerName,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        timeout_ms: int = ...,
+        max_bytes: int = ...,
+    ) -> Answer: ...
+
 
 class Template(msgspec.Struct, frozen=True):
     """The reply to make_join, make_leave and make_knock: an unsigned member event and the room's version."""
@@ -78,8 +102,8 @@ class Template(msgspec.Struct, frozen=True):
 class JoinReply(msgspec.Struct, frozen=True):
     """The reply to send_join: the state before the join, its auth chain, `event` when it was co-signed."""
 
-    state: list[PDU]
-    auth_chain: list[PDU]
+    state: list[RawPDU]
+    auth_chain: list[RawPDU]
     event: dict[str, Any] | None = None
     members_omitted: bool = False
 
@@ -94,8 +118,8 @@ class StateIDs(msgspec.Struct, frozen=True):
 class StatePDUs(msgspec.Struct, frozen=True):
     """The reply to state: the same as `StateIDs`, as events."""
 
-    pdus: list[PDU]
-    auth_chain: list[PDU]
+    pdus: list[RawPDU]
+    auth_chain: list[RawPDU]
 
 
 class _PDUs(msgspec.Struct, frozen=True):
@@ -107,7 +131,7 @@ class _Events(msgspec.Struct, frozen=True):
 
 
 class _AuthChain(msgspec.Struct, frozen=True):
-    auth_chain: list[PDU]
+    auth_chain: list[RawPDU]
 
 
 class _InviteReply(msgspec.Struct, frozen=True):
@@ -136,15 +160,17 @@ class RemoteRooms:
         pdus = _shaped(server, answer, _PDUs).pdus
         return pdus[0] if pdus else None
 
-    async def event_auth(self, server: ServerName, room_id: RoomID, event_id: EventID) -> list[PDU]:
+    async def event_auth(self, server: ServerName, room_id: RoomID, event_id: EventID) -> list[RawPDU]:
         """`GET /event_auth`: the whole auth chain of an event."""
-        answer = await self._client.get(
+        answer = await self._client.get_shaped(
+            _AuthChain,
             server,
             f"{V1}/event_auth/{_segment(room_id)}/{_segment(event_id)}",
             timeout_ms=SLOW_MS,
             max_bytes=CHAIN_BYTES,
         )
-        return _shaped(server, answer, _AuthChain).auth_chain
+        _check_number(server, answer.auth_chain)
+        return answer.auth_chain
 
     async def missing_events(
         self,
@@ -174,27 +200,27 @@ class RemoteRooms:
 
     async def state_ids(self, server: ServerName, room_id: RoomID, event_id: EventID) -> StateIDs:
         """`GET /state_ids`: the state before an event, as IDs."""
-        answer = await self._client.get(
+        told = await self._client.get_shaped(
+            StateIDs,
             server,
             f"{V1}/state_ids/{_segment(room_id)}",
             {"event_id": event_id},
             timeout_ms=SLOW_MS,
             max_bytes=LARGE_BYTES,
         )
-        told = _shaped(server, answer, StateIDs)
         _check_number(server, told.pdu_ids, told.auth_chain_ids)
         return told
 
     async def state(self, server: ServerName, room_id: RoomID, event_id: EventID) -> StatePDUs:
         """`GET /state`: the state before an event, as events."""
-        answer = await self._client.get(
+        told = await self._client.get_shaped(
+            StatePDUs,
             server,
             f"{V1}/state/{_segment(room_id)}",
             {"event_id": event_id},
             timeout_ms=SLOW_MS,
             max_bytes=LARGE_BYTES,
         )
-        told = _shaped(server, answer, StatePDUs)
         _check_number(server, told.pdus, told.auth_chain)
         return told
 
@@ -240,14 +266,14 @@ class RemoteRooms:
         self, server: ServerName, room_id: RoomID, event_id: EventID, pdu: Mapping[str, Any]
     ) -> JoinReply:
         """`PUT /send_join` (v2), asking for the whole state."""
-        answer = await self._client.put(
+        reply = await self._client.put_shaped(
+            JoinReply,
             server,
             f"{V2}/send_join/{_segment(room_id)}/{_segment(event_id)}",
             pdu,
             timeout_ms=SLOW_MS,
             max_bytes=LARGE_BYTES,
         )
-        reply = _shaped(server, answer, JoinReply)
         _check_number(server, reply.state, reply.auth_chain)
         return reply
 
@@ -307,7 +333,7 @@ def _shaped(server: ServerName, answer: object, shape: type[Answer]) -> Answer:
     try:
         return msgspec.convert(answer, shape)
     except msgspec.ValidationError as error:
-        raise Unreachable(f"{server} answered with something of the wrong shape: {error}") from error
+        raise wrong_shape(server, error) from error
 
 
 def _check_number(server: ServerName, *parts: Sequence[object]) -> None:

@@ -61,6 +61,7 @@ def wire_federation(
         writer=writer,
         fetcher=KeyFetcher(client, clock, [parse_server_name(name) for name in config.federation.notaries]),
         clock=clock,
+        workers=platform.workers,
     )
     sender = FederationSender(
         server_name=keys.server_name,

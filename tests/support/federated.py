@@ -12,10 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 from urllib.parse import urlencode
 
+import msgspec
+
 from minihs.events.event import Event
 from minihs.events.ids import EventID, RoomID, ServerName, UserID
 from minihs.events.signatures import BadSignature, required_signers, verify_pdu
-from minihs.federation.client import RemoteRefusal, Unreachable
+from minihs.federation.client import RemoteRefusal, Unreachable, wrong_shape
 from minihs.federation.key_documents import KeysUnavailable
 from minihs.homeserver.elsewhere.opening import InboundFederation, make_inbound_federation
 from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
@@ -100,6 +102,16 @@ class WireClient:
     async def post(self, destination: ServerName, path: str, body: Any, **_limits: Any) -> dict[str, Any]:
         return await self._ask(destination, "POST", path, {}, body)
 
+    async def get_shaped(
+        self, shape: Any, destination: ServerName, path: str, args: Any = None, **_limits: Any
+    ) -> Any:
+        return _shaped(shape, destination, await self._ask(destination, "GET", path, args or {}, None))
+
+    async def put_shaped(
+        self, shape: Any, destination: ServerName, path: str, body: Any, **_limits: Any
+    ) -> Any:
+        return _shaped(shape, destination, await self._ask(destination, "PUT", path, {}, body))
+
     async def _ask(self, destination: str, method: str, path: str, args: Any, body: Any) -> dict[str, Any]:
         self._wire.asked.append((self._server_name, destination, method, path))
         peer = self._wire.peers.get(destination)
@@ -110,6 +122,13 @@ class WireClient:
         if hasattr(answer, "__await__"):
             answer = await answer
         return json.loads(json.dumps(answer))
+
+
+def _shaped(shape: Any, destination: ServerName, answer: Any) -> Any:
+    try:
+        return msgspec.json.decode(json.dumps(answer), type=shape)
+    except msgspec.ValidationError as error:
+        raise wrong_shape(destination, error) from error
 
 
 class FederatedServer(RoomServer):

@@ -122,6 +122,7 @@ class Node:
             writer=self.writer,
             fetcher=KeyFetcher(self.client, clock, [ServerName(notary) for notary in notaries]),
             clock=clock,
+            workers=InlineWorkers(),
         )
         self.sender = FederationSender(
             server_name=self.name,

@@ -88,7 +88,7 @@ def update(**changes: Any) -> Tamper:
         (update(event=None), None),
         (update(event=7), "wrong shape"),
         (update(state=7), "wrong shape"),
-        (update(state=[7]), "wrong shape"),
+        (update(state=[7]), "create event"),
         (lambda reply: reply.pop("auth_chain"), "wrong shape"),
         (lambda reply: reply["event"].update(content={"membership": "leave"}), "another event"),
         (lambda reply: reply["event"].update(depth="deep"), "damaged"),
