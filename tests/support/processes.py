@@ -20,6 +20,15 @@ Found = TypeVar("Found")
 PATIENCE_S = 20.0
 """How long anything may take that another process does; far more than it needs on a busy machine."""
 
+SYNAPSE_RETRIES = {
+    # A request that fails is tried again within itself first, after pauses of up to a minute: not here.
+    "max_short_retries": 0,
+    "max_long_retries": 0,
+    "destination_min_retry_interval": "1s",
+    "destination_max_retry_interval": "2s",
+    "destination_retry_multiplier": 2,
+}
+
 QUICK_RETRIES = ("federation.retry_initial_ms=100", "federation.retry_max_ms=1000")
 
 
@@ -52,7 +61,8 @@ class Stage:
 
     def synapse(self, label: str, settings: dict[str, Any] | None = None) -> SynapseProcess:
         """A Synapse that has not been started yet, with these settings of its own."""
-        server = SynapseProcess(folder=self.folder / label, extra=settings or {}, **self._place(label))
+        extra = {"federation": SYNAPSE_RETRIES, **(settings or {})}
+        server = SynapseProcess(folder=self.folder / label, extra=extra, **self._place(label))
         self._processes.append(server)
         return server
 
