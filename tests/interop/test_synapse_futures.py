@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -31,6 +32,17 @@ def shared_room(host: Peer, guest: Peer, version: str = "12") -> str:
     host.set_power(room_id, guest.user_id, 90)
     until(lambda: guest.power_of(room_id, guest.user_id) == 90, "the guest's power")
     return room_id
+
+
+def hold_until(futures: list[tuple[Peer, str]], look: Callable[[], bool], what: str) -> None:
+    """Restart the futures, as a heartbeat does, until something has come about that they are to meet."""
+
+    def holding() -> bool:
+        for owner, delay_id in futures:
+            owner.manage(delay_id, "restart")
+        return look()
+
+    until(holding, what)
 
 
 def assert_ordinary(reader: Peer, room_id: str, event_id: str, body: str) -> dict[str, Any]:
@@ -105,10 +117,14 @@ def test_a_future_is_refused_when_synapses_user_has_taken_the_power_away(pair: P
         user.join(room_id, via=ours.server_name)
         ours.set_power(room_id, user.user_id, 50)
     until(lambda: theirs.power_of(room_id, spared.user_id) == 50, "the power levels")
-    refused = scheduler.schedule(room_id, NOTE, {"text": "refused"}, 1_500, state_key="refused")
-    sent = spared.schedule(room_id, NOTE, {"text": "sent"}, 1_500, state_key="sent")
+    refused = scheduler.schedule(room_id, NOTE, {"text": "refused"}, 1_000, state_key="refused")
+    sent = spared.schedule(room_id, NOTE, {"text": "sent"}, 1_000, state_key="sent")
     theirs.set_power(room_id, scheduler.user_id, 0)
-    until(lambda: ours.power_of(room_id, scheduler.user_id) == 0, "the power taken away")
+    hold_until(
+        [(scheduler, refused), (spared, sent)],
+        lambda: ours.power_of(room_id, scheduler.user_id) == 0,
+        "the power taken away",
+    )
     assert scheduler.outcome(refused)["error"]["errcode"] == "M_FORBIDDEN"
     theirs.sees(spared.outcome(sent)["event_id"])
     notes = {key for event_type, key in theirs.state(room_id) if event_type == NOTE}
@@ -122,8 +138,13 @@ def test_a_future_is_sent_when_synapses_user_has_given_the_power(pair: Pair) -> 
     scheduler = pair.ours("scheduler")
     scheduler.join(room_id, via=ours.server_name)
     assert refusal(lambda: scheduler.put_state(room_id, NOTE, {}, "gained")) == "M_FORBIDDEN"
-    delay_id = scheduler.schedule(room_id, NOTE, {"text": "gained"}, 1_500, state_key="gained")
+    delay_id = scheduler.schedule(room_id, NOTE, {"text": "gained"}, 1_000, state_key="gained")
     theirs.set_power(room_id, scheduler.user_id, 50)
+    hold_until(
+        [(scheduler, delay_id)],
+        lambda: ours.power_of(room_id, scheduler.user_id) == 50,
+        "the power given",
+    )
     theirs.sees(scheduler.outcome(delay_id)["event_id"])
     assert_same_state(room_id, ours, theirs)
 
@@ -135,6 +156,8 @@ def test_a_future_is_refused_when_synapses_user_has_removed_its_sender(pair: Pai
     ours.join(room_id, via=theirs.server_name)
     delay_id = ours.schedule(room_id, "m.room.message", message("gone"), 1_000)
     theirs.act(room_id, change, ours.user_id)
+    removed = {"kick": "leave", "ban": "ban"}[change]
+    hold_until([(ours, delay_id)], lambda: ours.membership_of(ours, room_id) == removed, "the removal")
     assert ours.outcome(delay_id)["error"]["errcode"] == "M_FORBIDDEN"
     assert "gone" not in [event["content"].get("body") for event in theirs.messages(room_id)]
 
