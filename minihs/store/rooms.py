@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from minihs.events.event import StateKey
 from minihs.events.ids import EventID, RoomID, ServerName, UserID
+from minihs.rooms.state_map import StateChange
 from minihs.store.reader import Reader
 from minihs.store.writer import Batch
 
@@ -111,21 +111,20 @@ class RoomStore:
         """A resolution took the member event out of the state."""
         batch.add("DELETE FROM memberships WHERE user_id = ? AND room_id = ?", (user_id, room_id))
 
-    def add_state_change(
-        self,
-        batch: Batch,
-        position: int,
-        room_id: RoomID,
-        key: StateKey,
-        old: EventID | None,
-        new: EventID | None,
+    def add_state_changes(
+        self, batch: Batch, position: int, room_id: RoomID, changes: Sequence[StateChange]
     ) -> None:
-        """Add to the stream of changes of rooms' current state."""
-        batch.add(
-            "INSERT INTO state_changes (position, room_id, type, state_key, event_id, prev_event_id)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (position, room_id, key[0], key[1], new, old),
-        )
+        """Add to the stream of changes of rooms' current state: what the event at `position` brought."""
+        into = "INSERT INTO state_changes (position, room_id, type, state_key, event_id, prev_event_id)"
+        if len(changes) == 1:
+            [(key, old, new)] = changes
+            batch.add(f"{into} VALUES (?, ?, ?, ?, ?, ?)", (position, room_id, *key, new, old))
+        elif changes:
+            rows = msgspec.json.encode([(*key, new, old) for key, old, new in changes]).decode()
+            batch.add(
+                f"{into} SELECT ?, ?, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?)",
+                (position, room_id, rows),
+            )
 
     def add_outbound(self, batch: Batch, position: int, servers: Sequence[ServerName]) -> None:
         """Other servers (sorted) must get the event at `position`."""

@@ -82,7 +82,7 @@ def make_inbound_federation(
     inbound = InboundEvents(
         receiver=receiver, outliers=outliers, gaps=gaps, lanes=Lanes(WAITING_IN_ROOM), judge=judge
     )
-    serving = RoomServing(rooms=rooms, acls=acls)
+    serving = RoomServing(clock=clock, rooms=rooms, acls=acls)
     distant_rooms = DistantRooms(
         writer=writer,
         stream=room_service.stream,

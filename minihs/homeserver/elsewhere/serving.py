@@ -17,6 +17,7 @@ from minihs.events.ids import EventID, RoomID, ServerName, UserID, server_name_o
 from minihs.homeserver.elsewhere.server_acls import ServerACLs
 from minihs.homeserver.errors import Forbidden, NotFound
 from minihs.homeserver.rooms.service import Rooms
+from minihs.platform.clock import Clock, sleep
 from minihs.rooms.dag import AuthChainWalk, authorising_ids, topological_order
 from minihs.rooms.state_map import StateMap
 from minihs.rooms.visibility import VISIBILITY_KEY, HistoryVisibility, server_may_see, visibility_in
@@ -25,6 +26,7 @@ from minihs.store.events import EventRow, Standing
 MAX_BACKFILL = 100
 MAX_MISSING_EVENTS = 100
 MAX_STARTS = 50  # event IDs that one question may name
+READ_AT_ONCE = 1_000  # events, at 10 µs each, of the state of a large room
 
 
 class StateAnswer(msgspec.Struct, frozen=True):
@@ -37,7 +39,8 @@ class StateAnswer(msgspec.Struct, frozen=True):
 class RoomServing:
     """Answers other servers. Every method raises UnknownRoom, and Forbidden for servers that may not ask."""
 
-    def __init__(self, *, rooms: Rooms, acls: ServerACLs) -> None:
+    def __init__(self, *, clock: Clock, rooms: Rooms, acls: ServerACLs) -> None:
+        self._clock = clock
         self._rooms = rooms
         self._acls = acls
 
@@ -148,7 +151,15 @@ class RoomServing:
             raise Forbidden(f"{origin} is not in the room {room_id}.")
 
     async def _events(self, event_ids: Iterable[EventID]) -> list[Event]:
-        return [row.event for row in (await self._rooms.rows(event_ids)).values()]
+        """Those that are known, in the order asked for; others get their turn while many are read."""
+        wanted = list(event_ids)
+        found: list[Event] = []
+        for start in range(0, len(wanted), READ_AT_ONCE):
+            if start:
+                await sleep(self._clock, 0)
+            rows = await self._rooms.rows(wanted[start : start + READ_AT_ONCE])
+            found.extend(row.event for row in rows.values())
+        return found
 
     async def _as_visible(self, origin: ServerName, row: EventRow) -> Event:
         """The event, redacted when nobody of that server may see it."""

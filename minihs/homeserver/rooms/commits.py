@@ -212,13 +212,13 @@ class RoomCommits:
         self,
         pending: Pending,
         position: int,
-        changes: Iterable[StateChange],
+        changes: Sequence[StateChange],
         events: dict[EventID, Event],
     ) -> None:
         """Record changes of the room's current state; `events` has what keys are set to."""
         room_id = pending.room.room_id
+        self._rooms.add_state_changes(pending.batch, position, room_id, changes)
         for change in changes:
-            self._rooms.add_state_change(pending.batch, position, room_id, change.key, change.old, change.new)
             event_type, state_key = change.key
             if event_type != "m.room.member":
                 continue

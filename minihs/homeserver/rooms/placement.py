@@ -25,6 +25,9 @@ from minihs.store.rooms import RoomStore
 from minihs.store.state import StateGroup, StateStore
 from minihs.store.writer import Batch, Writer
 
+OUTLIERS_AT_ONCE = 1_000
+"""Events that one batch stores, at 10 µs each."""
+
 
 class RoomPlacement:
     """Places what other servers made."""
@@ -74,11 +77,18 @@ class RoomPlacement:
         self, version: RoomVersion, join_event: Event, state_before: StateMap, outliers: Sequence[Event]
     ) -> Deferred[None]:
         """Enter a room through another server; see `Rooms.adopt`."""
+        # A large room in one batch would hold up everybody. What is stored ahead is found by the next join if
+        # this one fails, and hurts nobody meanwhile.
+        stored = 0
+        while len(outliers) - stored > OUTLIERS_AT_ONCE:
+            share = outliers[stored : stored + OUTLIERS_AT_ONCE]
+            await self.store_outliers([(event, None) for event in share])
+            stored += len(share)
         old = await self._memories.maybe(join_event.room_id)
         if old is not None:
             await old.lock.acquire()
         try:
-            return await self._adopt(version, join_event, state_before, outliers, old)
+            return await self._adopt(version, join_event, state_before, outliers, stored, old)
         finally:
             if old is not None:
                 old.lock.release()
@@ -265,6 +275,7 @@ class RoomPlacement:
         join_event: Event,
         state_before: StateMap,
         outliers: Sequence[Event],
+        stored: int,
         old: RoomMemory | None,
     ) -> Deferred[None]:
         batch = Batch()
@@ -284,13 +295,13 @@ class RoomPlacement:
         )
         if old is not None:
             room.set_members(sorted(old.joined))
-        room.remember(by_id[event_id] for key, event_id in after.state.items() if key == CREATE)
+        room.remember((by_id[after.state[CREATE]],))
         while reading := self._commits.must_read(room.room_id, [(join_event.type, join_event.state_key)]):
             await reading
         # From here to the submission nothing waits: positions are submitted in the order of allocation.
         pending = Pending(room, local=True, batch=batch, groups=groups)
         self._rooms.add_room(batch, room.room_id, version.id, after.number)
-        for event in outliers:
+        for event in outliers[stored:]:
             self._add_outlier(batch, event, None)
         row = EventRow(
             event=join_event,
