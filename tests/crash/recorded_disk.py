@@ -131,6 +131,15 @@ class _Vfs(Structure):
     ]
 
 
+def can_record() -> bool:
+    """Whether the SQLite of this Python can be reached; a few builds hide it."""
+    return hasattr(_library(), "sqlite3_vfs_register")
+
+
+def _library() -> Any:
+    return ctypes.CDLL(getattr(_sqlite3, "__file__", None))
+
+
 class Recorder:
     """What happened to databases of this process since `install`, in order, each with the wall time."""
 
@@ -148,7 +157,7 @@ class Recorder:
 
     def install(self) -> None:
         """Record every database that this process opens from now on."""
-        library = self._library = ctypes.CDLL(getattr(_sqlite3, "__file__", None))
+        library = self._library = _library()
         library.sqlite3_vfs_find.restype = POINTER(_Vfs)
         library.sqlite3_vfs_find.argtypes = [c_char_p]
         library.sqlite3_vfs_register.argtypes = [POINTER(_Vfs), c_int]

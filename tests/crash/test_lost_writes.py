@@ -16,8 +16,10 @@ from minihs.homeserver.futures.sending import FutureSending
 from minihs.store.futures import FutureStore
 from minihs.store.transactions import TransactionStore
 from minihs.store.writer import Writer
+from tests.crash.campaign import Campaign
 from tests.crash.promises import mark_of
-from tests.crash.recorded_world import Campaign, Life, Recording, record
+from tests.crash.recorded_disk import can_record
+from tests.crash.recorded_world import Life, Recording, record
 from tests.crash.stories import (
     CROWDED_STORIES,
     MORE_THAN_A_SLICE,
@@ -29,6 +31,8 @@ from tests.crash.stories import (
     many_left_waiting,
     sent_on_command,
 )
+
+pytestmark = pytest.mark.skipif(not can_record(), reason="this build of Python hides its SQLite")
 
 AWAY_MS = 10_000
 """Longer than most futures of `many_left_waiting` wait."""
