@@ -94,17 +94,23 @@ class FutureStore:
         )
         return next(groups_of(map(future_row, rows)), None)
 
-    async def all_slots(self, after: tuple[int, GroupID], limit: int) -> list[tuple[int, GroupID]]:
-        """Slots (`slot_hash`) on which newer state may end a scheduled future, and the groups of these, in
-        that order behind a pair, at most `limit`."""
-        rows = await self._reader.all(
-            "SELECT slot_hash AS slot, group_id FROM futures WHERE outcome IS NULL AND slot_hash IS NOT NULL"
-            " AND (slot_hash, group_id) > (?1, ?2) UNION ALL"
-            " SELECT bound_hash, group_id FROM futures WHERE outcome IS NULL AND bound_hash IS NOT NULL"
-            " AND (bound_hash, group_id) > (?1, ?2) ORDER BY slot, group_id LIMIT ?3",
-            (*after, limit),
+    async def has_slots(self) -> bool:
+        """Whether newer state may end any scheduled future."""
+        (there,) = await self._reader.one(
+            "SELECT EXISTS (SELECT 1 FROM futures WHERE outcome IS NULL AND slot_hash IS NOT NULL)"
+            " OR EXISTS (SELECT 1 FROM futures WHERE outcome IS NULL AND bound_hash IS NOT NULL)"
         )
-        return [(slot, GroupID(group_id)) for slot, group_id in rows]
+        return bool(there)
+
+    async def all_groups_on(self, slot: int) -> list[GroupID]:
+        """Groups with a scheduled future that newer state on a slot (`slot_hash`) may end, by ID."""
+        rows = await self._reader.all(
+            "SELECT group_id FROM futures WHERE outcome IS NULL AND slot_hash = ?1"
+            " UNION SELECT group_id FROM futures WHERE outcome IS NULL AND bound_hash = ?1"
+            " ORDER BY group_id",
+            (slot,),
+        )
+        return [GroupID(group_id) for (group_id,) in rows]
 
     async def one_payload(self, future_id: FutureID) -> Payload:
         """What a kept future carries."""

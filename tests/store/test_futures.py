@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from minihs.events.ids import EventID
 from minihs.futures.model import (
     Cancelled,
+    CancelRule,
     Cause,
     Failed,
     Future,
@@ -180,15 +181,21 @@ def test_only_what_was_sent_or_failed_is_news(bench: Bench) -> None:
     assert news(0, 4, "tokens") == []
 
 
-def test_slots_and_bonds_are_read_in_one_order(bench: Bench) -> None:
-    bound = call_leave(2, bound_to=("m.call.member", "other"))
-    bench.add(call_leave(1))
-    bench.add(bound)
-    bench.add(future(3, bound_to=("m.call.member", "other")))
-    slots = bench.read(bench.store.all_slots((-1, GroupID(0)), 10))
+def test_groups_on_a_slot_have_a_scheduled_future_or_a_bond_there(bench: Bench) -> None:
     own, other = (slot_hash(ROOM, "m.call.member", key) for key in (ALICE, "other"))
-    assert slots == sorted([(own, 1), (own, 2), (other, 2), (other, 3)])
-    assert bench.read(bench.store.all_slots(slots[1], 1)) == slots[2:3]
+    assert bench.read(bench.store.has_slots()) is False
+    bench.add(call_leave(1))
+    bench.add(call_leave(2, bound_to=("m.call.member", "other")))
+    bench.add(future(3, bound_to=("m.call.member", "other")))
+    bench.add(call_leave(4, cancel_rule=CancelRule.NEVER))
+    assert bench.read(bench.store.has_slots()) is True
+    assert bench.read(bench.store.all_groups_on(own)) == [1, 2]
+    assert bench.read(bench.store.all_groups_on(other)) == [2, 3]
+    for number in (1, 2, 3):
+        cancelled = replace(call_leave(number), outcome=Cancelled(Cause.ACTION, 0))
+        bench.write((bench.store.finalise, cancelled, number))
+    assert bench.read(bench.store.all_groups_on(own)) == []
+    assert bench.read(bench.store.has_slots()) is False
 
 
 def test_what_is_scheduled_is_not_forgotten(bench: Bench) -> None:

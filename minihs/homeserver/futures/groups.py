@@ -1,7 +1,7 @@
 """Groups of futures in memory: loaded on demand, kept while something is under way with them.
 
-Of groups with a state event that a newer one may end, only the slot is always here; the group itself is read
-before such an event gets its place in the room. Nothing is decided here; see `futures.engine`.
+What a state event may end is read before it gets its place in the room. Nothing is decided here; see
+`futures.engine`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from minihs.homeserver.futures.slots import StateSlot, StateSlots, slots_of
 from minihs.store.future_rows import slot_hash
 from minihs.store.futures import FutureStore
 
-SLOTS_AT_ONCE = 20_000
-"""Slots that are read in one go at start."""
+KNOWN_SLOTS = 10_000
+"""Of so many slots it is kept in mind which groups are on them."""
 
 
 class LiveGroup(msgspec.Struct):
@@ -67,15 +67,12 @@ class FutureGroups:
         self._loading: dict[GroupID, list[Deferred[None]]] = {}
         self._by_delay_id: dict[str, LiveGroup] = {}
         self._by_name: dict[str, LiveGroup] = {}
-        self._slots = StateSlots()
+        self._slots = StateSlots(KNOWN_SLOTS, lambda group_id: group_id in self._groups)
+        self._any_on_slots = False
 
     async def load(self) -> None:
-        """Read the slots; once, at start."""
-        after = (-1, GroupID(0))
-        while rows := await self._store.all_slots(after, SLOTS_AT_ONCE):
-            for slot, group_id in rows:
-                self._slots.add(slot, group_id)
-            after = rows[-1]
+        """Once, at start: see whether a state event may end anything at all."""
+        self._any_on_slots = await self._store.has_slots()
 
     def loaded(self, delay_id: str) -> LiveGroup | None:
         """The group of a future, if it is in memory."""
@@ -84,7 +81,7 @@ class FutureGroups:
     def on_slot(self, slot: StateSlot) -> list[LiveGroup]:
         """The groups with a member that a new state event there may end, in order of their IDs; all of them
         when `reading` has just said None."""
-        if not self._slots:
+        if not self._any_on_slots:
             return []
         groups = (self._groups.get(group_id) for group_id in self._slots.groups(slot_hash(*slot)))
         return [live for live in groups if live is not None]
@@ -92,11 +89,12 @@ class FutureGroups:
     def reading(self, slot: StateSlot) -> Awaitable[None] | None:
         """What must be awaited before a state event may get its place there; None when nothing, and that
         holds until control is given away."""
-        if not self._slots:
+        if not self._any_on_slots:
             return None
         key = slot_hash(*slot)
-        absent = [group_id for group_id in self._slots.groups(key) if group_id not in self._groups]
-        return self._read(key, absent) if absent else None
+        if self._slots.knows(key) and all(group_id in self._groups for group_id in self._slots.groups(key)):
+            return None
+        return self._read(key)
 
     async def one(self, group_id: GroupID) -> LiveGroup | None:
         """The group; None when it is finished."""
@@ -176,6 +174,7 @@ class FutureGroups:
             return
         del self._groups[group.id]
         self._recent.pop(group.id, None)
+        self._slots.left_memory(group.id, (slot for future in group.members for slot in slots_of(future)))
         if group.name is not None and self._by_name.get(group.name) is live:
             del self._by_name[group.name]
         for future in group.members:
@@ -202,8 +201,15 @@ class FutureGroups:
                 waiter.callback(None)
         return live
 
-    async def _read(self, slot: int, absent: list[GroupID]) -> None:
-        for group_id in absent:
+    async def _read(self, slot: int) -> None:
+        """Learn which groups are on a slot, and bring them into memory."""
+        if not self._slots.knows(slot):
+            with self._slots.learning(slot):
+                for group_id in await self._store.all_groups_on(slot):
+                    self._slots.add(slot, group_id)
+        group_ids = self._slots.groups(slot)
+        self._capacity = max(self._capacity, 2 * len(group_ids))  # they must be in memory at the same time
+        for group_id in group_ids:
             if await self.one(group_id) is None:
                 self._slots.discard(slot, group_id)
 
@@ -215,6 +221,7 @@ class FutureGroups:
             self._by_delay_id[future.delay_id] = live
             if future.outcome is None:
                 for slot in slots_of(future):
+                    self._any_on_slots = True
                     self._slots.add(slot, group.id)
 
     def _evict(self) -> None:
