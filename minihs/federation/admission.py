@@ -7,7 +7,7 @@ signatures on received events".
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -89,10 +89,17 @@ class Admission:
         """All three checks on one PDU; raises Dropped."""
         return await self.verify(self.parse(pdu, version, room_id))
 
-    async def admit_all(self, pdus: Sequence[object], version: RoomVersion, room_id: RoomID) -> Admitted:
+    async def admit_all(
+        self,
+        pdus: Sequence[object],
+        version: RoomVersion,
+        room_id: RoomID,
+        of_use: Callable[[Mapping[EventID, Event]], Collection[EventID]] | None = None,
+    ) -> Admitted:
         """All three checks on many PDUs (an auth chain, a room's state), without holding up other work.
 
-        Repeats count once.
+        Repeats count once. `of_use` says which of the well-formed ones are worth verifying; others are passed
+        over in silence.
         """
         parsed: dict[EventID, Event] = {}
         ids: list[EventID | None] = []
@@ -107,6 +114,9 @@ class Admission:
                 else:
                     ids.append(outcome.event_id)
                     parsed.setdefault(outcome.event_id, outcome)
+        if of_use is not None:
+            wanted = of_use(parsed)
+            parsed = {event_id: event for event_id, event in parsed.items() if event_id in wanted}
         verdicts = await self._keys.verify_events(list(parsed.values()))
         signed: list[Event] = []
         for event_id, event in parsed.items():

@@ -147,7 +147,8 @@ class Gaps:
             absent = await unknown_among(self._receiver, wanted)
             if len(absent) > MAX_SINGLE_FETCHES:
                 whole = await self._remote.state(origin, room_id, prev_id)
-                await self._outliers.learn(room_id, version, [*whole.auth_chain, *whole.pdus])
+                pdus = [*whole.auth_chain, *whole.pdus]
+                await self._outliers.learn(room_id, version, pdus, leading_to=answer.pdu_ids)
             elif absent:
                 await self._outliers.fetch(origin, room_id, version, absent)
         except (RemoteRefusal, Unreachable) as problem:

@@ -8,6 +8,7 @@ information" and "Retrieving events".
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from twisted.logger import Logger
 
@@ -55,7 +56,7 @@ class Outliers:
         except (RemoteRefusal, Unreachable) as problem:
             log.info("no auth chain of {event_id}: {problem}", event_id=event.event_id, problem=problem)
         else:
-            await self.learn(room_id, version, chain)
+            await self.learn(room_id, version, chain, leading_to=missing)
         left = await unknown_among(self._receiver, missing)
         if left:
             await self.fetch(origin, room_id, version, left)
@@ -101,9 +102,21 @@ class Outliers:
         await in_parallel([fetch_share(share) for share in shares if share])
         return {event_id: found[event_id] for event_id in event_ids if event_id in found}
 
-    async def learn(self, room_id: RoomID, version: RoomVersion, pdus: Sequence[object]) -> JudgedOutliers:
-        """Admit, judge and keep what is new among `pdus`; the verdicts on what was new."""
-        admitted = await self._admission.admit_all(pdus, version, room_id)
+    async def learn(
+        self,
+        room_id: RoomID,
+        version: RoomVersion,
+        pdus: Sequence[object],
+        *,
+        leading_to: Iterable[EventID] | None = None,
+    ) -> JudgedOutliers:
+        """Admit, judge and keep what is new among `pdus`; the verdicts on what was new.
+
+        With `leading_to`, only these events and what authorises them are looked at: nobody may have us verify
+        and keep anything else.
+        """
+        of_use = None if leading_to is None else partial(_authorising, tuple(leading_to))
+        admitted = await self._admission.admit_all(pdus, version, room_id, of_use)
         if admitted.dropped:
             log.info(
                 "{count} events about {room_id} dropped, the first: {first}",
@@ -131,6 +144,18 @@ class Outliers:
         if len(new) <= INLINE_EVENTS:
             return judge_outliers(new, known=known, known_refused=refused)
         return await self._workers.run(judge_outliers, new, known=known, known_refused=refused)
+
+
+def _authorising(event_ids: Iterable[EventID], among: Mapping[EventID, Event]) -> set[EventID]:
+    """These events and what authorises them, directly or not, as far as they are `among` those given."""
+    found: set[EventID] = set()
+    to_visit = list(event_ids)
+    while to_visit:
+        event = among.get(to_visit.pop())
+        if event is not None and event.event_id not in found:
+            found.add(event.event_id)
+            to_visit.extend(authorising_ids(event))
+    return found
 
 
 def refused_ids(rows: Iterable[EventRow]) -> frozenset[EventID]:
