@@ -7,6 +7,7 @@ steps durable are wrapped from outside. Every step has a number, counted from th
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import json
 import os
@@ -29,6 +30,7 @@ from tests.crash.recorded_disk import Recorder
 
 Step = Callable[[str], None]
 READS = ("SELECT", "PRAGMA", "WITH")
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 CHECKPOINT_PAGES = 24
 """Checkpoints come so often that a short story has some."""
 
@@ -120,11 +122,18 @@ def serve(order: dict[str, Any]) -> None:
     minihs.cli.main(order["arguments"])
 
 
+def die_with_parent() -> None:
+    """Leave nobody behind when a test run is killed (where the system is Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def born(order: dict[str, Any]) -> None:
     """A new process: its output goes to a file, and it never comes back."""
     code = 1
     try:
         os.setsid()
+        die_with_parent()
         log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for target, source in ((0, nothing), (1, log), (2, log)):
@@ -143,6 +152,7 @@ def born(order: dict[str, Any]) -> None:
 def main() -> None:
     """Read orders until there are none: `{"start": …}` answers with a PID, `{"wait": PID}` with how it ended,
     `{"look": PID}` with the same or, while it lives, with null."""
+    die_with_parent()
     answer: int | None
     for line in sys.stdin:
         order = json.loads(line)
