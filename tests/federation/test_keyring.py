@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +14,13 @@ from minihs.events.ids import RoomID, ServerName, UserID
 from minihs.events.signatures import BadSignature
 from minihs.events.versions import ROOM_VERSIONS
 from minihs.federation.key_documents import KeysUnavailable
-from minihs.federation.signing_keys import OldKey, SigningKeys, new_signing_keys
+from minihs.federation.key_fetching import MAX_CONCURRENT
+from minihs.federation.signing_keys import OldKey, SigningKeys, load_or_create, new_signing_keys, rotate
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Route
+from minihs.lab.memory_network import Link
 from minihs.platform.entropy import SeededEntropy
+from tests.support.deferreds import start
 from tests.support.federation import Node, World
 
 HS1, HS2, HS3 = ServerName("hs1.test"), ServerName("hs2.test"), ServerName("hs3.test")
@@ -225,3 +229,52 @@ def test_a_notary_cannot_make_keys_up() -> None:
     world.network.crash(world.two.host.address)
     with pytest.raises(KeysUnavailable):
         world.verify(world.event())
+
+
+def test_peers_follow_a_rotation_of_keys(tmp_path: Path) -> None:
+    """The command `minihs keys rotate` and a restart: peers see the new key with its first use."""
+    world = KeyWorld()
+    folder, entropy = tmp_path, SeededEntropy("rotation")
+    keys = load_or_create(folder, HS2, entropy)
+    world.network.crash(world.two.host.address)
+    world.two = restarted(world, keys)
+    before = world.event()
+    world.verify(before)
+    world.pass_time(60_000)
+    rotated = rotate(folder, HS2, entropy, world.clock.wall_ms())
+    assert rotated.signer.key_id != keys.signer.key_id
+    world.network.crash(world.two.host.address)
+    world.two = restarted(world, rotated)
+    world.verify(world.event())
+    world.verify(before)
+    # The old key signs nothing new, neither events nor requests.
+    late = world.event(signer=Node(world.network, world.two.host, HS2, keys=keys), ts_offset_ms=1)
+    third = world.node(HS3)
+    with pytest.raises(KeysUnavailable):
+        world.verify(late, third)
+    world.verify(before, third)
+
+
+def restarted(world: KeyWorld, keys: SigningKeys) -> Node:
+    """hs2 as a new process with these keys."""
+    node = Node(world.network, world.two.host, HS2, database=world.two.database, keys=keys)
+    node.listen()
+    return node
+
+
+def test_made_up_servers_cannot_make_us_fetch_without_bound() -> None:
+    world = KeyWorld()
+    waiting = []
+    for number in range(MAX_CONCURRENT * 3):
+        name = f"made-up-{number}.test"
+        silent = world.network.host(f"10.8.{number // 200}.{number % 200}", name)
+        world.network.set_link(world.one.host.address, silent.address, Link.SILENT)
+        waiting.append(start(world.one.keyring.verify_request(ServerName(name), "ed25519:1", b"x", "A" * 86)))
+    world.pass_time(10)
+    pending = [one for one in waiting if not one.called]
+    assert len(pending) == MAX_CONCURRENT
+    world.pass_time(60_000)
+    assert all(one.called for one in waiting)
+    for one in waiting:
+        one.addErrback(lambda failure: failure.trap(KeysUnavailable))
+    world.verify(world.event())
