@@ -20,7 +20,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import scenarios
+from tests.bench import futures, scenarios
+from tests.bench.populate import populate
 from tests.bench.servers import Measured, Stage
 from tests.support.synapse import PYTHON as SYNAPSE_PYTHON
 
@@ -255,8 +256,80 @@ async def resume(run: Run) -> None:
         )
 
 
+async def commands(run: Run) -> None:
+    """Schedule, restart and cancel with 10,000 and with 100,000 scheduled, beside bare Twisted."""
+    found = {}
+    for count in (10_000, 100_000):
+        with run.stage.minihs() as ours:
+            room_id = ours.room()
+            ids = futures.fill(ours, 10, count)
+            found[count] = await futures.rates(ours, ids, room_id, run.seconds)
+    with run.stage.bare_twisted() as port:
+        bare = await scenarios.bare_rate(port, run.seconds)
+    few, many = found.values()
+    for command in ("schedule", "restart", "cancel"):
+        ratio, share = (getattr(many, command) / against for against in (getattr(few, command), bare))
+        run.report(
+            f"{command}, durable, 100,000 scheduled",
+            f"{getattr(many, command):.0f}/s, {ratio:.0%} of that with 10,000",
+            f"bare Twisted {bare:.0f}/s: {share:.0%}",
+            "≥ 90 %, ≥ 45 %",
+            ratio >= 0.9 and share >= 0.45,
+        )
+
+
+async def rooms(run: Run) -> None:
+    """10,000 futures due at one instant over 100 rooms."""
+    count = 2_000 if run.quick else 10_000
+    with run.stage.minihs() as ours:
+        mine = await futures.due_in_many_rooms(ours, count, 100)
+    run.report(
+        f"{count:,} due at once, 100 rooms",
+        f"{mine.seen:,} seen after {mine.seconds:.1f} s; others p99 {mine.other_p99_ms:.0f} ms; "
+        f"{mine.out_of_order} rooms out of order",
+        "-",
+        "≤ 6 s, p99 < 100 ms, in order",
+        mine.seen == count and mine.seconds <= 6 and mine.other_p99_ms < 100 and not mine.out_of_order,
+    )
+
+
+async def million(run: Run) -> None:
+    """1,000,000 futures scheduled, half of them state events: the start, memory, lateness."""
+    count = 100_000 if run.quick else 1_000_000
+    with run.stage.minihs() as ours:
+        room_ids = [ours.room() for _ in range(20)]
+        ours.server.stop()
+        owners = [f"@user{number}:{ours.server.server_name}" for number in range(10_000)]
+        path = ours.server.data_dir / "minihs.db"
+        populate(path, room_ids, owners, count, lambda index: 20 * scenarios.HOUR_MS + index, calls=True)
+        seconds = ours.server.start()
+        late = await scenarios.lateness(ours, 100 if run.quick else 300)
+        p99, early, resident = late.percentile(0.99), min(late.values_ms), ours.resident_mb()
+    run.report(
+        f"{count:,} scheduled",
+        f"up after {seconds:.2f} s, {resident:.0f} MB, lateness p99 {p99:.0f} ms, earliest {early:.0f} ms",
+        "-",
+        "≤ 3 s, ≤ 400 MB, p99 ≤ 10 ms",
+        seconds <= 3 and resident <= 400 and p99 <= 10 and early >= 0,
+    )
+
+
 BENCHMARKS: dict[str, Callable[[Run], Awaitable[None]]] = {
-    each.__name__: each for each in (start, send, restart, burst, latency, federation, joins, outage, resume)
+    each.__name__: each
+    for each in (
+        start,
+        send,
+        restart,
+        burst,
+        latency,
+        federation,
+        joins,
+        outage,
+        resume,
+        commands,
+        rooms,
+        million,
+    )
 }
 
 
