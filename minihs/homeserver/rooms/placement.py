@@ -26,7 +26,7 @@ from minihs.store.state import StateGroup, StateStore
 from minihs.store.writer import Batch, Writer
 
 OUTLIERS_AT_ONCE = 1_000
-"""Events that one batch stores, at 10 µs each."""
+"""Events that one batch stores, at 10 µs each; a larger state gets a batch of its own."""
 
 
 class RoomPlacement:
@@ -281,6 +281,10 @@ class RoomPlacement:
         batch = Batch()
         groups: list[StateGroup] = []
         before = self._group_near(batch, None, state_before, groups)
+        if len(state_before) > OUTLIERS_AT_ONCE:
+            await self._writer.submit(batch)
+            self._state_groups.remember(before)
+            batch, groups = Batch(), []
         after = self._after(batch, before, join_event, groups)
         by_id = {event.event_id: event for event in outliers}
         by_id[join_event.event_id] = join_event

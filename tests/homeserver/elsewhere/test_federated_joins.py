@@ -62,6 +62,23 @@ def test_the_room_joined_is_still_there_after_a_restart() -> None:
     assert hs1.receive("hs2", message) == {message.event_id: {}}
 
 
+@pytest.mark.parametrize("portion", [2, 3, 1_000])
+def test_a_large_room_is_read_and_stored_in_portions(portion: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minihs.homeserver.rooms.placement.OUTLIERS_AT_ONCE", portion)
+    monkeypatch.setattr("minihs.homeserver.elsewhere.serving.READ_AT_ONCE", portion)
+    monkeypatch.setattr("minihs.federation.admission.CHUNK", portion)
+    hs1, hs2 = servers("hs1", "hs2")
+    room_id = hs1.create(ALICE)
+    for number in range(20):
+        hs1.send(room_id, ALICE, "org.example.item", state_key=f"{number}", content={"number": number})
+    hs2.join(BOB, room_id, "hs1")
+    assert hs2.state(room_id) == hs1.state(room_id)
+    hs2.open()
+    assert hs2.state(room_id) == hs1.state(room_id)
+    message = hs2.send(room_id, BOB)
+    assert hs1.receive("hs2", message) == {message.event_id: {}}
+
+
 def test_servers_are_asked_in_turn_until_one_helps() -> None:
     hs1, hs2, hs3 = servers("hs1", "hs2", "hs3")
     room_id = hs1.create(ALICE)
