@@ -28,6 +28,14 @@ class Rates:
     restart: float
     cancel: float
 
+    def better(self, other: Rates) -> Rates:
+        """The higher one of each."""
+        return Rates(
+            max(self.schedule, other.schedule),
+            max(self.restart, other.restart),
+            max(self.cancel, other.cancel),
+        )
+
 
 def fill(server: Measured, rooms: int, count: int) -> list[str]:
     """Give alice so many futures, due in a day; the server is started again."""
@@ -38,6 +46,19 @@ def fill(server: Measured, rooms: int, count: int) -> list[str]:
     ids = populate(path, room_ids, [alice], count, lambda index: 20 * HOUR_MS + index)
     server.server.start()
     return ids
+
+
+async def touch(server: Measured, ids: list[str]) -> None:
+    """Restart each once: their groups are in memory then, as after scheduling over HTTP."""
+    links = server.connections("alice", 32)
+
+    def restarts(number: int) -> Iterator[bytes]:
+        for delay_id in ids[number :: len(links)]:
+            yield links[number].encode("POST", f"{ACTIONS}/{delay_id}/restart", {})
+
+    await hammer(links, restarts, 120)
+    for link in links:
+        link.close()
 
 
 async def rates(server: Measured, ids: list[str], room_id: str, seconds: float) -> Rates:
