@@ -57,8 +57,9 @@ class LiveGroup(msgspec.Struct):
 
 
 class FutureGroups:
-    """The groups in memory; at most `capacity` that could be read again, each of about a kilobyte. A heartbeat
-    for a group that must be read first costs half as much again."""
+    """The groups in memory; at most `capacity` that could be read again, of about a kilobyte each.
+
+    A heartbeat for a group that must be read first costs half as much again."""
 
     def __init__(self, store: FutureStore, *, capacity: int = 150_000) -> None:
         self._store = store
