@@ -117,8 +117,8 @@ def _finalises_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     """The event and the outcome of its future are two batches."""
     send = FutureSending._send
 
-    async def split(sending: Any, future: Any, also: Any) -> Any:
-        return await send(sending, future, lambda _batch, _event: None)
+    async def split(sending: Any, future: Any, turn: Any, also: Any) -> Any:
+        return await send(sending, future, turn, lambda _batch, _event: None)
 
     monkeypatch.setattr(FutureSending, "_send", split)
 

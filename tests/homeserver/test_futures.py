@@ -381,8 +381,13 @@ class TestBounds:
             for number in range(10)
         ]
         answers = [server.http.finish(connection).status for connection in asked]
-        assert answers.count(200) == 3
-        assert answers.count(429) == 7
+        assert 1 <= answers.count(200) <= 3
+        assert answers.count(429) == 10 - answers.count(200)
+        later = [
+            server.put(f"{path}/later{number}", {"delay_ms": 10_000, "content": {}}).status
+            for number in range(3)
+        ]
+        assert later.count(200) == 3 - answers.count(200)
 
     def test_due_sends_beyond_the_budget_fail_with_that_error(self) -> None:
         server = FutureServer(rate_limits=True, due_budget=2)

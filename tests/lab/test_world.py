@@ -128,6 +128,7 @@ def test_what_was_repeated_on_the_way_was_really_received_twice() -> None:
     assert bob.bodies(room_id) == ["once", "twice"]
 
 
+@pytest.mark.inline_store
 def test_a_server_that_is_killed_loses_what_was_not_committed_and_nothing_else() -> None:
     world = World(["hs1"])
     alice = world.user("alice", on="hs1")

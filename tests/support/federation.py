@@ -210,6 +210,7 @@ class World:
         if listen:
             node.listen()
         start(node.sender.start())
+        self.clock.advance(0)
         return node
 
     def pass_time(self, ms: float) -> None:

@@ -21,6 +21,7 @@ from minihs.homeserver.futures.listing import FutureListing
 from minihs.homeserver.futures.retention import FutureRetention
 from minihs.homeserver.futures.scheduler import Scheduler
 from minihs.homeserver.futures.scheduling import Admission, FutureScheduling
+from minihs.homeserver.futures.send_order import SendOrder
 from minihs.homeserver.futures.sending import DescribeError, EventSender, FutureSending, StandingOf
 from minihs.homeserver.futures.service import Futures
 from minihs.homeserver.futures.steady_clock import SteadyClock
@@ -97,6 +98,7 @@ async def open_future_service(
         groups=groups,
         due_times=due_times,
         steps=steps,
+        order=SendOrder(clock),
         sender=sender,
         standing_of=standing_of,
         describe=describe,

@@ -35,6 +35,7 @@ from minihs.homeserver.futures.tokens import FutureTokens
 from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.homeserver.rooms.service import Rooms
 from minihs.platform.entropy import Entropy, token_urlsafe
+from minihs.platform.lanes import Lanes
 from minihs.store.future_rows import Payload
 from minihs.store.futures import FutureStore
 from minihs.store.writer import Batch
@@ -52,6 +53,10 @@ OrdersFor = Callable[[EventID], Sequence[FutureOrder]]
 
 Admission = Callable[[FutureOrder], Awaitable[None]]
 """Raises what stands against scheduling an event now."""
+
+
+MAX_CLAIMS = 1_000
+"""Requests of one user that may wait for their share of the maximum to be counted."""
 
 
 class Scheduled(msgspec.Struct, frozen=True):
@@ -97,6 +102,8 @@ class FutureScheduling:
         self._cancel_ruling = cancel_ruling
         self._last_id = FutureID(0)
         self._arriving: dict[UserID, int] = {}
+        self._given_back = 0
+        self._claims: Lanes[UserID] = Lanes(MAX_CLAIMS)
 
     async def load(self) -> None:
         """Go on behind the IDs that were given."""
@@ -172,14 +179,26 @@ class FutureScheduling:
         owner = orders[0].owner
         for order in orders:
             await self._check(order)
-        self._arriving[owner] = self._arriving.get(owner, 0) + len(orders)
+        # One after another, so that requests that come together do not refuse each other.
+        await self._claims.run(owner, lambda: self._claim(owner, len(orders)))
         try:
-            await self._check_count(owner)
             return await store()
         finally:
-            self._arriving[owner] -= len(orders)
-            if not self._arriving[owner]:
-                del self._arriving[owner]
+            self._give_back(owner, len(orders))
+
+    async def _claim(self, owner: UserID, count: int) -> None:
+        self._arriving[owner] = self._arriving.get(owner, 0) + count
+        try:
+            await self._check_count(owner)
+        except BaseException:
+            self._give_back(owner, count)
+            raise
+
+    def _give_back(self, owner: UserID, count: int) -> None:
+        self._given_back += 1
+        self._arriving[owner] -= count
+        if not self._arriving[owner]:
+            del self._arriving[owner]
 
     async def _check(self, order: FutureOrder) -> None:
         limits = self._limits
@@ -206,7 +225,11 @@ class FutureScheduling:
         if max_scheduled is None:
             return
         # What is on its way was counted before the store was asked, so that none slips through between.
-        stored = await self._store.scheduled_count(owner)
+        while True:
+            given_back = self._given_back
+            stored = await self._store.scheduled_count(owner)
+            if given_back == self._given_back:
+                break  # else what has become stored meanwhile might be in neither number
         if stored + self._arriving[owner] > max_scheduled:
             due_ms = await self._store.maybe_next_due(owner)
             wait_ms = 1 if due_ms is None else max(1, math.ceil(self._clock.wait_ms(due_ms)))

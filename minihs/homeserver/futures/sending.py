@@ -21,6 +21,7 @@ from minihs.homeserver.errors import Unavailable
 from minihs.homeserver.futures.due_times import DueTimes
 from minihs.homeserver.futures.errors import FutureConflict
 from minihs.homeserver.futures.groups import FutureGroups, LiveGroup
+from minihs.homeserver.futures.send_order import SendOrder, Turn
 from minihs.homeserver.futures.steady_clock import SteadyClock
 from minihs.homeserver.futures.steps import FutureSteps
 from minihs.homeserver.rooms.commits import Also
@@ -77,6 +78,7 @@ class FutureSending:
         groups: FutureGroups,
         due_times: DueTimes,
         steps: FutureSteps,
+        order: SendOrder,
         sender: EventSender,
         standing_of: StandingOf,
         describe: DescribeError,
@@ -88,6 +90,7 @@ class FutureSending:
         self._groups = groups
         self._due_times = due_times
         self._steps = steps
+        self._order = order
         self._sender = sender
         self._standing_of = standing_of
         self._describe = describe
@@ -102,15 +105,23 @@ class FutureSending:
 
     async def on_command(self, live: LiveGroup, effect: SendEvent) -> None:
         """Send because somebody asked for it; raises what sending the event raises."""
-        failure = await self._make(live, effect, overdue=False)
+        failure = await self._make(live, effect, None, overdue=False)
         if failure is not None:
             raise failure
 
     async def when_due(self, future_id: FutureID, *, overdue: bool = False) -> None:
         """Send what is due in the group of a future; `overdue`: since before the server started.
 
-        May be called early, late, repeatedly, and for a future that waits no more.
+        May be called early, late, repeatedly, and for a future that waits no more. Events of one room get
+        their places in it in the order of the calls.
         """
+        turn = self._order.begin()
+        try:
+            await self._when_due(future_id, turn, overdue)
+        finally:
+            self._order.end(turn)
+
+    async def _when_due(self, future_id: FutureID, turn: Turn, overdue: bool) -> None:
         while True:
             live = await self._groups.of_future(future_id)
             if live is None:
@@ -118,6 +129,7 @@ class FutureSending:
                 return
             if live.waiting is None:
                 break
+            self._order.end(turn)  # what its group is doing may take long
             await live.turn()
         group, effects = self._steps.step(live, Wake(), self._clock.past())
         if not effects:
@@ -126,30 +138,36 @@ class FutureSending:
         effect = effects[0]
         if isinstance(effect, SendEvent):
             self._groups.update(live, group)
-            await self._make(live, effect, overdue=overdue)
+            await self._make(live, effect, turn, overdue=overdue)
             if effect.future.id != future_id:
                 self._wait_again(live, future_id)
 
-    async def _make(self, live: LiveGroup, effect: SendEvent, *, overdue: bool) -> Exception | None:
+    async def _make(
+        self, live: LiveGroup, effect: SendEvent, turn: Turn | None, *, overdue: bool
+    ) -> Exception | None:
         """Make the event; None, or why not. The group hears of it either way."""
         live.begin()
         try:
-            return await self._try(live, effect, overdue)
+            return await self._try(live, effect, turn, overdue)
         finally:
             live.end()
 
-    async def _try(self, live: LiveGroup, effect: SendEvent, overdue: bool) -> Exception | None:
+    async def _try(
+        self, live: LiveGroup, effect: SendEvent, turn: Turn | None, overdue: bool
+    ) -> Exception | None:
         future = effect.future
         written: list[Effect] = []
 
         def also(batch: Batch, event: Event) -> None:
             written.extend(self._succeeded(live, future, event.event_id, batch))
+            if turn is not None:
+                self._order.end(turn)
 
         live.pending += 1
         try:
             admit = self._admit_overdue if overdue else self._charge
             admit(future.owner)
-            event_id = await self._send(future, also)
+            event_id = await self._send(future, turn, also)
         except _Superseded:
             live.pending -= 1
             ended = live.group.member(future.id)
@@ -171,11 +189,13 @@ class FutureSending:
             return None
         return await self._without_event(live, future, event_id)
 
-    async def _send(self, future: Future, also: Also) -> EventID:
+    async def _send(self, future: Future, turn: Turn | None, also: Also) -> EventID:
         payload = await self._store.one_payload(future.id)
         standing = await self._standing_of(future.owner)
         if standing.refusal is not None:
             raise standing.refusal
+        if turn is not None:
+            await self._order.come(turn, RoomID(future.room_id))
         return await self._sender.send(draft_of(future, payload), is_guest=standing.is_guest, also=also)
 
     def _succeeded(

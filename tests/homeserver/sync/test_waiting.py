@@ -54,6 +54,7 @@ def test_a_sync_with_news_does_not_wait(server: SyncServer) -> None:
     assert client.start_sync().called
 
 
+@pytest.mark.inline_store
 def test_first_syncs_and_full_state_do_not_wait(server: SyncServer) -> None:
     client = Client(server, "@nobody:hs1")
     assert client.start_sync().called

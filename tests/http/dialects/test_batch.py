@@ -290,8 +290,9 @@ class TestTokens:
             server.http.start("POST", f"{C}/v3/futures/action/{name}", json={"future_token": token})
             for name in ("a", "b", "a")
         ]
-        assert [server.http.finish(connection).status for connection in asked] == [200, 410, 410]
-        assert texts(server, room_id) == ["a"]
+        statuses = [server.http.finish(connection).status for connection in asked]
+        assert sorted(statuses) == [200, 410, 410]
+        assert texts(server, room_id) == [("a", "b", "a")[statuses.index(200)]]
 
     @pytest.mark.parametrize("path", ["refresh", "action/a"])
     @pytest.mark.parametrize(

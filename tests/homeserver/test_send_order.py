@@ -1,0 +1,71 @@
+"""The order of due sends on a store that answers later sends sooner."""
+
+from __future__ import annotations
+
+from minihs.events.ids import RoomID
+from minihs.homeserver.futures.send_order import SendOrder, Turn
+from minihs.platform.clock import VirtualClock
+from tests.support.deferreds import start
+
+ONE, OTHER = RoomID("!one:hs1"), RoomID("!other:hs1")
+
+
+class Sends:
+    """Sends that note when they come to their turn."""
+
+    def __init__(self, count: int) -> None:
+        self.clock = VirtualClock()
+        self.order = SendOrder(self.clock)
+        self.turns = [self.order.begin() for _ in range(count)]
+        self.came: list[int] = []
+
+    def come(self, number: int, room_id: RoomID = ONE) -> None:
+        async def come(turn: Turn) -> None:
+            await self.order.come(turn, room_id)
+            self.came.append(number)
+
+        start(come(self.turns[number]))
+        self.clock.advance(0)
+
+    def end(self, number: int) -> None:
+        self.order.end(self.turns[number])
+        self.clock.advance(0)
+
+
+def test_sends_in_the_order_of_their_beginning_never_wait() -> None:
+    sends = Sends(3)
+    for number in range(3):
+        sends.come(number)
+        assert sends.came[-1] == number
+        sends.end(number)
+
+
+def test_a_later_send_waits_for_earlier_ones_of_its_room() -> None:
+    sends = Sends(3)
+    sends.come(2)
+    sends.come(1)
+    assert sends.came == []
+    sends.come(0)
+    assert sends.came == [0]
+    sends.end(0)
+    assert sends.came == [0, 1]
+    sends.end(1)
+    assert sends.came == [0, 1, 2]
+
+
+def test_sends_to_other_rooms_are_waited_for_only_until_it_is_known_that_they_go_there() -> None:
+    sends = Sends(2)
+    sends.come(1)
+    assert sends.came == []
+    sends.come(0, OTHER)
+    assert sorted(sends.came) == [0, 1]
+
+
+def test_nobody_waits_for_a_send_that_has_ended() -> None:
+    sends = Sends(3)
+    sends.come(2)
+    sends.end(1)
+    assert sends.came == []
+    sends.end(0)
+    assert sends.came == [2]
+    sends.end(0)
