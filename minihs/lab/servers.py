@@ -101,6 +101,10 @@ class LabServer:
 
     def start(self) -> None:
         """Wire and start the server over its database."""
+        self.world.run(self.starting(), f"the start of {self.name}")
+
+    async def starting(self) -> None:
+        """Like `start`, for what happens by a timer."""
         if self.up:
             raise RuntimeError(f"{self.name} is running already")
         config = load_config(
@@ -124,20 +128,17 @@ class LabServer:
         database = self.database
         if self.world.yields:
             database = yielding(database, SeededEntropy(f"{self.world.seed} {self.name} yields"), self.clock)
-        self.parts = self.world.run(
-            wire(
-                config,
-                platform,
-                database,
-                self.keys,
-                on_fatal=self.fatal.append,
-                password_cost=CHEAP,
-                policies=self.world.watched(self),
-            ),
-            f"the wiring of {self.name}",
+        self.parts = await wire(
+            config,
+            platform,
+            database,
+            self.keys,
+            on_fatal=self.fatal.append,
+            password_cost=CHEAP,
+            policies=self.world.watched(self),
         )
         self.server = Server(self.parts, self.host)
-        self.world.run(self.server.start(), f"the start of {self.name}")
+        await self.server.start()
         self.up = True
         self.world.started(self)
 

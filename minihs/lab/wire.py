@@ -91,6 +91,8 @@ class WireLog:
         self._number = 0
         self._traffic: dict[tuple[str, str], Traffic] = {}
         self.under_way: dict[int, Exchange] = {}
+        self.on_request: list[Callable[[Exchange], None]] = []
+        """Called when a whole request has arrived."""
 
     def connected(self, client: str, server: str, port: int) -> _Reading:  # noqa: ARG002
         return _Reading(self, self._label(client), self._label(server))
@@ -134,6 +136,8 @@ class WireLog:
         traffic.pdus += exchange.pdus
         traffic.edus += exchange.edus
         traffic.bytes += count
+        for heard in self.on_request:
+            heard(exchange)
 
     def answered(self, exchange: Exchange, status: int, count: int, body: bytes) -> None:
         exchange.status = status

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
+from minihs.homeserver.rooms.commits import RoomObserver
 from minihs.lab.clocks import WorldClock
 from minihs.lab.conditions import Conditions, Link
 from minihs.lab.driving import Driver, duration_ms
@@ -68,6 +69,8 @@ class World:
         self.servers: dict[str, LabServer] = {}
         self.people: dict[str, Client] = {}
         self.watch_requests = True
+        self.observers: list[Callable[[LabServer], RoomObserver]] = []
+        """Made for each server process that starts from now on, to observe its rooms."""
         self._settings = dict(settings or {})
         self._policies = policies or Policies()
         self._client_latency_ms = client_latency_ms
@@ -282,7 +285,10 @@ class World:
 
     def started(self, server: LabServer) -> None:
         """A server's process has begun."""
-        server.parts.room_service.rooms.observe(Witness(server.name, self.transcript))
+        rooms = server.parts.room_service.rooms
+        rooms.observe(Witness(server.name, self.transcript))
+        for observer in self.observers:
+            rooms.observe(observer(server))
 
     # Inside
 

@@ -19,7 +19,11 @@ Size = Literal["small", "full"]
 
 EXPERIMENTS: Mapping[str, str] = {
     "auth-at-send-time": "What becomes of a future when its sender's rights change before it is sent",
+    "call-membership": "Five ways to end a call whose client has vanished: ghosts, false leaves, costs",
     "drafts": "One call told in every generation of the proposal",
+    "msc3277-vs-futures": "Scheduled messages in the graph from the start, against futures",
+    "self-destruct": "A redaction as a future, against MSC2228: who still sees it, and what stays",
+    "presigned": "Events signed in advance and sent later, when the room has moved on",
     "ghost-zoo": "Failures seen in the field, shown to be absent here, and present under the wrong policy",
 }
 
