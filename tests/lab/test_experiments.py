@@ -18,10 +18,15 @@ from minihs.lab.experiments.ghost_zoo import ZOO
 from minihs.lab.handles import SCHEDULERS
 from minihs.lab.names import UnknownName
 
+QUICK = ("drafts", "presigned", "self-destruct")
+"""Those of which two runs cost no more than a few seconds."""
 PAGES = Path(__file__).parents[2] / "docs" / "lab"
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.full) for name in EXPERIMENTS],
+)
 def test_two_processes_with_different_hash_seeds_tell_the_same_story_and_it_holds(name: str) -> None:
     program = (
         "import sys; from minihs.lab.experiments import run_experiment;"
