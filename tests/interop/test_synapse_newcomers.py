@@ -58,6 +58,8 @@ def test_a_newcomer_joins_by_a_third_server_while_the_rooms_own_is_away(
     assert read == said[::-1]
 
     origin.start()
+    # A sign of life: on its own, Synapse looks for servers that were away only once a minute.
+    host.send(room_id, "back again")
     until(lambda: host.membership_of(guest, room_id) == "join", "the guest, where the room was made")
     for sender in (host, middle, guest):
         event_id = sender.send(room_id, f"all three: {sender.user_id}")
