@@ -210,13 +210,16 @@ class Keyring:
 
     async def _refresh(self, server_name: ServerName, valid_at_ms: int | None) -> bool:
         """Fetch a server's keys, if it may be asked now; whether that brought anything."""
+        before = await self._known(server_name)
+        # Nothing waits between this question and the fetch, or more could slip in than may be under way.
         if server_name not in self._fetches and not self._fetcher.may_fetch(server_name):
             return False
         until_ms = self._clock.wall_ms() if valid_at_ms is None else valid_at_ms
-        return await self._fetches.run(server_name, lambda: self._fetch(server_name, until_ms))
+        return await self._fetches.run(server_name, lambda: self._fetch(server_name, until_ms, before))
 
-    async def _fetch(self, server_name: ServerName, minimum_valid_until_ms: int) -> bool:
-        before = await self._known(server_name)
+    async def _fetch(
+        self, server_name: ServerName, minimum_valid_until_ms: int, before: Mapping[KeyID, KnownKey]
+    ) -> bool:
         try:
             fetched = await self._fetcher.fetch(server_name, minimum_valid_until_ms)
         except FetchFailed as error:
