@@ -17,9 +17,11 @@ def test_every_dialect_has_a_story_and_every_page_a_dialect() -> None:
     assert sorted(path.stem for path in FOLDER.glob("*.md")) == sorted(NAMES)
 
 
+@pytest.mark.parametrize("yields", [False, True])
 @pytest.mark.parametrize("name", STORIES)
-def test_a_page_is_what_happens(name: str) -> None:
-    page = STORIES[name]().page()
+def test_a_page_is_what_happens(name: str, yields: bool) -> None:
+    """Also when every read of the store gives control away to others for some turns."""
+    page = STORIES[name](yields=yields).page()
     assert (FOLDER / f"{name}.md").read_text(encoding="utf-8") == page, "run scripts/transcripts"
     assert "500\n" not in page
 

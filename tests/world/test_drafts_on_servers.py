@@ -100,6 +100,55 @@ def test_another_servers_newer_state_ends_a_batch(world: World) -> None:
     assert alice.bodies(room_id) == []
 
 
+def test_a_batch_ends_when_a_resolution_takes_its_state_event_away(world: World) -> None:
+    """No newer event stands in its place: the one that it came with was never allowed, as it turns out."""
+    carol, alice, bob = world["hs2"].user("carol"), world["hs1"].user("alice"), world["hs1"].user("bob")
+    room_id = carol.create_room(power_level_content_override={"state_default": 0})
+    for user in (alice, bob):
+        user.join(room_id, "hs2")
+    world.advance(1_000)
+    world.partition(["hs1"], ["hs2"])
+    carol.post(f"/rooms/{quote(room_id)}/ban", {"user_id": alice.user_id})
+    call = {"type": "m.call.member", "state_key": "alice", "content": {"n": 1}}
+    timeout = {"type": "m.room.message", "content": {"body": "alice has left"}}
+    reply = batch(alice, room_id, timeout=600, send_now=call, send_on_timeout=timeout)
+    body = {"future_token": reply["future_token"]}
+    assert ("m.call.member", "alice") in bob.state(room_id)
+    assert bob.request("POST", f"{C}/v3/futures/refresh", json=body).status == 200
+    world.heal()
+    world.advance(60_000)
+    bob.send(room_id, "is anybody there?")  # both servers hear of each other's events
+    carol.send(room_id, "yes")
+    world.advance(60_000)
+    assert ("m.call.member", "alice") not in bob.state(room_id)
+    assert bob.request("POST", f"{C}/v3/futures/refresh", json=body).status == 410
+
+
+def test_state_that_changed_while_nobody_was_here_ends_a_batch(world: World) -> None:
+    carol, alice = world["hs2"].user("carol"), world["hs1"].user("alice")
+    room_id = carol.create_room(power_level_content_override={"state_default": 0})
+    alice.join(room_id, "hs2")
+    call = {"type": "m.call.member", "state_key": "alice", "content": {"n": 1}}
+    timeout = {"type": "m.room.message", "content": {"body": "alice has left"}}
+    tokens = [
+        batch(alice, room_id, timeout=600, send_now=call, send_on_timeout=timeout)["future_token"],
+        batch(alice, room_id, timeout=600, send_now={**call, "state_key": "other"}, send_on_timeout=timeout)[
+            "future_token"
+        ],
+    ]
+    alice.leave(room_id)
+    world.advance(1_000)
+    carol.set_state(room_id, "m.call.member", {"n": 2}, "alice")
+    world.advance(1_000)
+    alice.join(room_id, "hs2")
+    world.advance(1_000)
+    statuses = [
+        alice.request("POST", f"{C}/v3/futures/refresh", json={"future_token": token}).status
+        for token in tokens
+    ]
+    assert statuses == [410, 200]
+
+
 def test_a_redaction_comes_with_its_message(world: World) -> None:
     alice, carol = world["hs1"].user("alice"), world["hs2"].user("carol")
     room_id = alice.create_room()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from minihs.events.ids import ServerName, UserID
+from minihs.events.ids import EventID, ServerName, UserID
 from minihs.futures.policies import (
     CancelPolicy,
     CancelRuling,
@@ -76,6 +76,11 @@ async def open_future_service(
     is asked instead. `outcomes` goes on behind `FutureStore.last_position`; `announce` is called with a
     user's ID when one of theirs is durable.
     """
+
+    async def sender_of(event_id: EventID) -> UserID | None:
+        row = await rooms.row(event_id)
+        return None if row is None else row.event.sender
+
     store = FutureStore(reader)
     steady = SteadyClock(clock, store)
     groups = FutureGroups(store)
@@ -90,6 +95,7 @@ async def open_future_service(
         retention=retention,
         outcomes=outcomes,
         announce=announce,
+        sender_of=sender_of,
         cancels=cancels,
     )
     sending = FutureSending(

@@ -24,18 +24,26 @@ from minihs.homeserver.futures.groups import FutureGroups, LiveGroup
 from minihs.homeserver.futures.retention import FutureRetention
 from minihs.homeserver.futures.steady_clock import SteadyClock
 from minihs.homeserver.rooms.commits import CommittedEvent
+from minihs.rooms.state_map import StateChange
 from minihs.store.futures import FutureStore
 from minihs.store.streams import Stream
 from minihs.store.writer import Batch, BatchFailed, Writer
 
 log = Logger()
 
+NOBODY = UserID("")
+"""Who has set what is not set any more."""
+
+SenderOf = Callable[[EventID], Awaitable[UserID | None]]
+"""The sender of an event; None when it is not here."""
+
 
 class FutureSteps:
     """Takes steps and keeps memory, disk and timers together.
 
     It observes rooms (`Rooms.observe`, and `Rooms.prepare_state` with `before_state`). Each outcome has its
-    place in the stream `outcomes`; `announce` is called with the owner when one is durable.
+    place in the stream `outcomes`; `announce` is called with the owner when one is durable. `sender_of` looks
+    an event up.
     """
 
     def __init__(
@@ -49,6 +57,7 @@ class FutureSteps:
         retention: FutureRetention,
         outcomes: Stream,
         announce: Callable[[UserID], None],
+        sender_of: SenderOf,
         cancels: CancelPolicy = by_cancel_rule,
     ) -> None:
         self._store = store
@@ -59,6 +68,7 @@ class FutureSteps:
         self._retention = retention
         self._outcomes = outcomes
         self._announce = announce
+        self._sender_of = sender_of
         self._positions: dict[FutureID, int] = {}
         self._cancels = cancels
         self._riding: dict[EventID, list[tuple[LiveGroup, tuple[Effect, ...]]]] = {}
@@ -135,10 +145,16 @@ class FutureSteps:
                 self._riding.setdefault(event.event_id, []).append((live, effects))
 
     def event_committed(self, committed: CommittedEvent) -> None:
-        """What the event ended is durable."""
+        """What the event ended is durable; what else it changed in the room's state ends futures, too."""
         for live, effects in self._riding.pop(committed.event.event_id, ()):
             live.pending -= 1
             self.durable(live, effects)
+        event = committed.event
+        own = None if event.state_key is None else event.key
+        others = [change for change in committed.state_changes if change.key != own]
+        if others:
+            ending = Deferred.fromCoroutine(self._state_moved(event.room_id, others))
+            ending.addErrback(lambda failure: log.failure("ending delayed events failed", failure))
 
     def event_failed(self, event: Event) -> None:
         """Nothing was ended after all."""
@@ -146,3 +162,22 @@ class FutureSteps:
             live.pending -= 1
             forgetting = Deferred.fromCoroutine(self.forget(live))
             forgetting.addErrback(lambda failure: log.failure("reading a group again failed", failure))
+
+    async def _state_moved(self, room_id: RoomID, changes: Sequence[StateChange]) -> None:
+        """State that was changed by no event of its own: by a resolution, or because we were away."""
+        for change in changes:
+            slot = (room_id, *change.key)
+            while reading := self._groups.reading(slot):
+                await reading
+            if not self._groups.on_slot(slot):
+                continue
+            sender = None if change.new is None else await self._sender_of(change.new)
+            moved = StateChanged(room_id, *change.key, sender or NOBODY)
+            for live in self._groups.on_slot(slot):
+                if change.new is not None and live.born_with == change.new:
+                    continue
+                group, effects = self.step(live, moved)
+                if effects:
+                    batch = Batch()
+                    self.write(live, group, effects, batch)
+                    await self.commit(live, batch, effects)

@@ -6,14 +6,22 @@ other modules hold the stories.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Protocol
 
 from minihs.lab.conversations.accepted import delay_query, merged, msc4309, msc4486
 from minihs.lab.conversations.drafts import batch, future_id, tokens, tokens_on_send, will_expire
 from minihs.lab.conversations.recording import Conversation
 
-STORIES: Mapping[str, Callable[[], Conversation]] = MappingProxyType(
+
+class Story(Protocol):
+    """Plays a story in a world of its own; `yields` is as in `World`."""
+
+    def __call__(self, *, yields: bool = False) -> Conversation: ...
+
+
+STORIES: Mapping[str, Story] = MappingProxyType(
     {
         "will-expire": will_expire,
         "batch": batch,

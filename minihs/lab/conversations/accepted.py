@@ -6,13 +6,14 @@ from minihs.lab.conversations.drafts import JOINED, LEFT, text
 from minihs.lab.conversations.recording import C, Conversation, U
 
 
-def delay_query() -> Conversation:
+def delay_query(*, yields: bool = False) -> Conversation:
     """Texts 6 to 8, from 2024-07-24."""
     story = Conversation(
         "delay-query: what shipped clients speak",
         """The drafts from 2024-07-24 on. A query parameter of `/send` and `/state` asks for the delay;
         the delay ID of the reply is all that is needed to manage the future.""",
         ["delay-query"],
+        yields=yields,
     )
     call, managed = f"{story.room}/state/m.call.member/alice", f"{U}/delayed_events"
     delay = "org.matrix.msc4140.delay"
@@ -64,13 +65,14 @@ def delay_query() -> Conversation:
     return story
 
 
-def merged() -> Conversation:
+def merged(*, yields: bool = False) -> Conversation:
     """The text that was accepted on 2026-09-08."""
     story = Conversation(
         "merged: MSC4140 as it was accepted",
         """The text of 2026-09-08. Scheduling, managing and looking up have endpoints of their own, and
         all need the owner's access token.""",
         ["merged"],
+        yields=yields,
         max_scheduled=2,
     )
     schedule, managed = f"{story.room}/delayed_event", f"{C}/v1/delayed_events"
@@ -126,13 +128,14 @@ def merged() -> Conversation:
     return story
 
 
-def msc4486() -> Conversation:
+def msc4486(*, yields: bool = False) -> Conversation:
     """The listing, of June 2026."""
     story = Conversation(
         "msc4486: listing delayed events",
         """The listing moved out of MSC4140 into a proposal of its own: by the time of sending, with
         filters.""",
         ["merged", "msc4486"],
+        yields=yields,
     )
     schedule, listing = f"{story.room}/delayed_event/m.room.message", f"{C}/v1/delayed_events"
     story.chapter("Three futures")
@@ -157,13 +160,14 @@ def msc4486() -> Conversation:
     return story
 
 
-def msc4309() -> Conversation:
+def msc4309(*, yields: bool = False) -> Conversation:
     """Outcomes in /sync."""
     story = Conversation(
         "msc4309: outcomes in /sync",
         """Futures that were sent, or failed, are told to their owner in `/sync`, each once; those that
         their owner cancelled are not. The filter here leaves out everything else.""",
         ["merged", "msc4309"],
+        yields=yields,
     )
     schedule = f"{story.room}/delayed_event"
     everything_else = '{"room":{"rooms":[]},"account_data":{"types":[]},"presence":{"types":[]}}'

@@ -12,13 +12,14 @@ def text(body: str) -> dict[str, str]:
     return {"msgtype": "m.text", "body": body}
 
 
-def will_expire() -> Conversation:
+def will_expire(*, yields: bool = False) -> Conversation:
     """Text 1, of 2024-05-08."""
     story = Conversation(
         "will-expire: an event that becomes stale",
         """The first draft, of 2024-05-08. An event says for how many seconds it holds. It is sent at
         once; when the time is over, or somebody with its token ends it, a copy says so.""",
         ["will-expire"],
+        yields=yields,
     )
     call = f"{story.room}/state/m.call.member/alice"
     refresh, end = f"{C}/v3/expiration/refresh", f"{C}/v3/expiration/end"
@@ -60,7 +61,7 @@ def will_expire() -> Conversation:
     return story
 
 
-def batch() -> Conversation:
+def batch(*, yields: bool = False) -> Conversation:
     """Text 2, of 2024-06-03."""
     story = Conversation(
         "batch: now, on timeout, on action",
@@ -68,6 +69,7 @@ def batch() -> Conversation:
         event for now, one for when time is over, and any number for actions; at most one of
         the later ones is sent.""",
         ["batch"],
+        yields=yields,
     )
     send, futures = f"{story.room}/send/future", f"{C}/v3/futures"
     state = {"type": "m.call.member", "state_key": "alice"}
@@ -141,7 +143,7 @@ def batch() -> Conversation:
     return story
 
 
-def tokens() -> Conversation:
+def tokens(*, yields: bool = False) -> Conversation:
     """Texts 3 and 4, of 2024-06-13 and 2024-06-20."""
     story = Conversation(
         "tokens: send_future, state_future, and a token for each thing",
@@ -149,6 +151,7 @@ def tokens() -> Conversation:
         reply has a token for each thing that may be done with it, so that a single right can
         be given away. Groups are chosen by their owner; of a group one event at most is sent.""",
         ["tokens"],
+        yields=yields,
     )
     room = f"{C}/v1/rooms/{story.room.rpartition('/')[2]}"
     call, future = f"{room}/state_future/m.call.member/alice", f"{C}/v1/future"
@@ -216,13 +219,14 @@ def tokens() -> Conversation:
     return story
 
 
-def tokens_on_send() -> Conversation:
+def tokens_on_send(*, yields: bool = False) -> Conversation:
     """Text 5, of 2024-06-24."""
     story = Conversation(
         "tokens-on-send: the same through the ordinary endpoints",
         """The draft of 2024-06-24. The tokens and groups of `tokens`, asked for by query parameters of
         `/send` and `/state`; the errors have codes of their own.""",
         ["tokens-on-send"],
+        yields=yields,
     )
     send, future = f"{story.room}/send/m.room.message", f"{C}/v1/future"
     call = f"{story.room}/state/m.call.member/alice"
@@ -276,13 +280,14 @@ def tokens_on_send() -> Conversation:
     return story
 
 
-def future_id() -> Conversation:
+def future_id(*, yields: bool = False) -> Conversation:
     """A draft of 2024-07-15, of which no text is left."""
     story = Conversation(
         "future-id: one ID, parents and children",
         """The draft of 2024-07-15. Instead of tokens there is one ID, and its owner's access token is
         needed. A future may name another one as its parent; both are then of one group.""",
         ["future-id"],
+        yields=yields,
     )
     send, update = f"{story.room}/send/m.room.message", f"{C}/v1/update_future"
 

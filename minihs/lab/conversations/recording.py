@@ -68,10 +68,13 @@ class Names:
 class Conversation:
     """A server that speaks `dialects`, a room in which Alice and Bob are, and the page about them.
 
-    Bob has no power over what Alice sends; both may set `m.call.member`. `settings` are the server's.
+    Bob has no power over what Alice sends; both may set `m.call.member`. `settings` are the server's, and
+    `yields` is as in `World`.
     """
 
-    def __init__(self, title: str, text: str, dialects: Sequence[str], **settings: Any) -> None:
+    def __init__(
+        self, title: str, text: str, dialects: Sequence[str], *, yields: bool = False, **settings: Any
+    ) -> None:
         settings = {f"futures.{name}": value for name, value in settings.items()}
         self.world = World(
             ["hs1"],
@@ -79,6 +82,7 @@ class Conversation:
             settings={"futures.dialects": list(dialects), **settings},
             latency_ms=0,
             client_latency_ms=0,
+            yields=yields,
         )
         self.alice = self.world.user("alice", on="hs1")
         self.bob = self.world.user("bob", on="hs1")
