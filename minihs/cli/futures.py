@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 FUTURES = "/_minihs/admin/v1/futures"
 PAGE = 1000
 
+ID_CONTEXT = {"ignore_unknown_options": True}
+"""One delay ID in sixty-four begins with a hyphen, and is no option."""
+
 
 @click.group()
 def futures() -> None:
@@ -55,7 +58,7 @@ def list_futures(user: str | None, room: str | None, finalised: bool, as_json: b
         click.echo(f"{count} {'finalised' if finalised else 'scheduled'}", err=True)
 
 
-@futures.command()
+@futures.command(context_settings=ID_CONTEXT)
 @_options
 def show(future_id: str, as_json: bool, **settings: Any) -> None:
     """One future with the content of its event."""
@@ -64,7 +67,7 @@ def show(future_id: str, as_json: bool, **settings: Any) -> None:
     click.echo(_json(future) if as_json else _portrait(future))
 
 
-@futures.command()
+@futures.command(context_settings=ID_CONTEXT)
 @_options
 def cancel(future_id: str, as_json: bool, **settings: Any) -> None:
     """Give a future up in its owner's place."""
@@ -73,7 +76,7 @@ def cancel(future_id: str, as_json: bool, **settings: Any) -> None:
     click.echo(_json(future) if as_json else f"{_title(future)}\n{_state(future)}")
 
 
-@futures.command()
+@futures.command(context_settings=ID_CONTEXT)
 @_options
 def explain(future_id: str, as_json: bool, **settings: Any) -> None:
     """Whether a future would be sent now, what decides, and what the auth rules look at."""

@@ -146,7 +146,10 @@ class SynapseProcess:
                 "reject_limit": 10**6,
                 "concurrent": 10**3,
             },
-            "experimental_features": {"msc4140_enabled": True},
+            "experimental_features": {
+                "msc4140_enabled": True,
+                "msc4140_max_delayed_events_per_user": 1_000_000,
+            },
             **self.extra,
         }
         config.write_text(yaml.safe_dump(settings))
