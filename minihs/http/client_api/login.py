@@ -30,12 +30,6 @@ class LoginBody(msgspec.Struct, kw_only=True):
     initial_device_display_name: str | None = None
 
 
-class RefreshBody(msgspec.Struct):
-    """The body of `POST /refresh`."""
-
-    refresh_token: str
-
-
 class Login:
     """Sessions come and go."""
 
@@ -56,14 +50,6 @@ class Login:
                 access=Access.OPEN,
                 handler=self.login,
                 body=LoginBody,
-                limit="login",
-            ),
-            Route(
-                method="POST",
-                path=f"{client}/refresh",
-                access=Access.OPEN,
-                handler=self.refresh,
-                body=RefreshBody,
                 limit="login",
             ),
             Route(
@@ -107,10 +93,6 @@ class Login:
         if self._well_known.client is not None:
             reply["well_known"] = self._well_known.client
         return reply
-
-    async def refresh(self, _request: ApiRequest) -> dict[str, Any]:
-        """POST /_matrix/client/v3/refresh: tokens do not expire here, so nobody has a refresh token."""
-        raise MatrixError(401, "M_UNKNOWN_TOKEN", "The refresh token is not known.")
 
     async def logout(self, request: ApiRequest) -> dict[str, Any]:
         """POST /_matrix/client/v3/logout"""

@@ -52,6 +52,12 @@ NO_THREEPIDS = (
 )
 
 
+class RefreshBody(msgspec.Struct):
+    """The body of `POST /refresh`."""
+
+    refresh_token: str
+
+
 class PusherBody(msgspec.Struct):
     """The body of `POST /pushers/set`, as far as it is read."""
 
@@ -68,7 +74,7 @@ class PresenceBody(msgspec.Struct):
 
 
 class AnsweredAsNone:
-    """TURN, third-party networks, push, presence, key backup."""
+    """TURN, third-party networks, push, presence, key backup, refresh tokens."""
 
     def routes(self) -> list[Route]:
         presence = f"{CLIENT}/presence/{{user_id}}/status"
@@ -84,6 +90,14 @@ class AnsweredAsNone:
             *(
                 Route(method="POST", path=path, access=Access.OPEN, handler=self.no_threepids)
                 for path in NO_THREEPIDS
+            ),
+            Route(
+                method="POST",
+                path=f"{CLIENT}/refresh",
+                access=Access.OPEN,
+                handler=self.refresh,
+                body=RefreshBody,
+                limit="login",
             ),
             Route(method="GET", path=presence, access=Access.USER, handler=self.presence),
             Route(
@@ -103,6 +117,10 @@ class AnsweredAsNone:
         raise MatrixError(
             403, "M_THREEPID_DENIED", "This server knows no e-mail addresses or telephone numbers."
         )
+
+    async def refresh(self, _request: ApiRequest) -> dict[str, Any]:
+        """POST /_matrix/client/v3/refresh: tokens do not expire here, so nobody has a refresh token."""
+        raise MatrixError(401, "M_UNKNOWN_TOKEN", "The refresh token is not known.")
 
     async def presence(self, _request: ApiRequest) -> dict[str, Any]:
         """GET /_matrix/client/v3/presence/{userId}/status"""
