@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
 
 from minihs.demo.client import Client, RequestFailed, quote
-from tests.support.processes import PATIENCE_S, AnyServer, until
+from tests.support.processes import AnyServer, until
 
 Found = TypeVar("Found")
 Json = dict[str, Any]
@@ -50,15 +50,22 @@ class Peer(Client):
             looked += 1
             return found
 
-        return until(look, f"{self.user_id} to see {what}", PATIENCE_S)
+        return until(look, f"{self.user_id} to see {what}")
 
     def sees(self, event_id: str) -> Json:
         """The event, once it has come down this user's sync."""
-        return self.wait_for(lambda event: bool(event["event_id"] == event_id), event_id)
+        return self._sees_event(lambda event: bool(event["event_id"] == event_id), event_id)
 
     def sees_body(self, body: str) -> Json:
         """The first message with this body."""
-        return self.wait_for(lambda event: event["content"].get("body") == body, repr(body))
+        return self._sees_event(lambda event: event["content"].get("body") == body, repr(body))
+
+    def _sees_event(self, wanted: Callable[[Json], bool], what: str) -> Json:
+        def event(reply: Json) -> Json | None:
+            events = (event for room_id in _rooms(reply, "join") for event in timeline(reply, room_id))
+            return next(filter(wanted, events), None)
+
+        return self.look_for(event, what)
 
     def sees_invite(self, room_id: str) -> list[Json]:
         """The stripped state of an invite, once it has come."""
@@ -160,19 +167,9 @@ class Cast:
 
     def user(self, server: AnyServer, name: str) -> Peer:
         """Somebody with a fresh account, whose name begins with `name`, logged in."""
-        peer = self._peer(server)
-        peer.register(f"{name}{next(_numbers)}", PASSWORD)
-        return peer
-
-    def again(self, user: Peer) -> Peer:
-        """The same user and device, with a connection of their own: for what is done meanwhile."""
-        peer = replace(user, replies=[], timeline=[], _connection=None)
-        self._closing.callback(peer.close)
-        return peer
-
-    def _peer(self, server: AnyServer) -> Peer:
         peer = Peer("127.0.0.1", server.client_port, server_name=server.server_name)
         self._closing.callback(peer.close)
+        peer.register(f"{name}{next(_numbers)}", PASSWORD)
         return peer
 
 

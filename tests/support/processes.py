@@ -17,7 +17,7 @@ from tests.support.synapse import SynapseProcess
 AnyServer = ServerProcess | SynapseProcess
 Found = TypeVar("Found")
 
-PATIENCE_S = 20.0
+PATIENCE_S = 30.0
 """How long anything may take that another process does; far more than it needs on a busy machine."""
 
 SYNAPSE_RETRIES = {
