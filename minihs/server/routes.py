@@ -53,6 +53,7 @@ def client_routes(parts: Parts) -> list[Route]:
         client_api.members.Members(parts.view, sync.event_format),
         client_api.aliases.Aliases(parts.directory, parts.view),
         client_api.public_rooms.PublicRooms(parts.published),
+        client_api.spaces.Spaces(parts.hierarchy, parts.previews, parts.directory),
         client_api.upgrade.Upgrade(parts.upgrades),
         client_api.sync.SyncApi(sync.sync, parts.filter_store.maybe_filter),
         client_api.messages.Messages(sync.timeline),
@@ -78,6 +79,7 @@ def federation_routes(parts: Parts) -> list[Route]:
         federation_api.membership.Membership(
             signer=signer, resident=inbound.resident, invited=inbound.invited
         ),
+        federation_api.spaces.Spaces(inbound.spaces),
         federation_api.state.State(inbound.serving),
         federation_api.events.Events(
             server_name=signer.server_name, clock=parts.clock, serving=inbound.serving

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from minihs.config import Config
 from minihs.events.ids import RoomID, UserID
+from minihs.federation.remote_lookups import RemoteLookups
 from minihs.federation.sender import FederationSender
 from minihs.federation.signing_keys import SigningKeys
 from minihs.homeserver.accounts.account_data import AccountData
@@ -26,6 +27,7 @@ from minihs.homeserver.accounts.sessions import Sessions
 from minihs.homeserver.accounts.users import Users
 from minihs.homeserver.elsewhere.opening import InboundFederation, make_inbound_federation
 from minihs.homeserver.elsewhere.remote_queries import RemoteAliases, RemoteUserProfiles
+from minihs.homeserver.elsewhere.remote_spaces import RememberedSpaces
 from minihs.homeserver.futures.administration import FutureAdministration
 from minihs.homeserver.futures.news import FutureNews
 from minihs.homeserver.futures.opening import FutureService
@@ -33,10 +35,14 @@ from minihs.homeserver.history.event_filter import parse_filter
 from minihs.homeserver.room_actions.creation import RoomCreation
 from minihs.homeserver.room_actions.directory import Directory
 from minihs.homeserver.room_actions.guest_access import GuestAccess
+from minihs.homeserver.room_actions.hierarchy import Hierarchy
+from minihs.homeserver.room_actions.known_servers import KnownServers
 from minihs.homeserver.room_actions.membership import Membership
 from minihs.homeserver.room_actions.published_rooms import PublishedRooms
 from minihs.homeserver.room_actions.rehearsal import make_rehearsal
 from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
+from minihs.homeserver.room_actions.room_previews import RoomPreviews
+from minihs.homeserver.room_actions.room_summaries import RoomSummaries
 from minihs.homeserver.room_actions.sending import Sending
 from minihs.homeserver.room_actions.upgrade import RoomUpgrade
 from minihs.homeserver.room_actions.view import RoomView
@@ -96,6 +102,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     membership: Membership
     directory: Directory
     published: PublishedRooms
+    previews: RoomPreviews
+    hierarchy: Hierarchy
     creation: RoomCreation
     upgrades: RoomUpgrade
     sending: Sending
@@ -204,6 +212,7 @@ async def wire(
 
     # Rooms that other servers know, and what they ask of ours.
     restricted_joins = RestrictedJoins(server_name=server_name, rooms=rooms, memberships=memberships)
+    summaries = RoomSummaries(rooms=rooms, memberships=memberships)
     inbound = make_inbound_federation(
         signer=keys.signer,
         clock=clock,
@@ -214,6 +223,7 @@ async def wire(
         client=federation.client,
         keys=federation.keyring,
         restricted_joins=restricted_joins,
+        summaries=summaries,
         typing_edu=sync.typing.inbound_edu,
         receipts_edu=sync.receipts.inbound_edu,
         has_account=has_account,
@@ -254,7 +264,14 @@ async def wire(
         writer=writer,
         rooms=rooms,
         directory=directory,
+        summaries=summaries,
         remote=remote_aliases,
+    )
+    previews = RoomPreviews(
+        summaries=summaries,
+        memberships=memberships,
+        known_servers=KnownServers(server_name=server_name, rooms=rooms),
+        remote=RememberedSpaces(clock, RemoteLookups(federation.client)),
     )
     creation = RoomCreation(
         server_name=server_name,
@@ -321,6 +338,8 @@ async def wire(
         membership=membership,
         directory=directory,
         published=published,
+        previews=previews,
+        hierarchy=Hierarchy(clock=clock, entropy=entropy, previews=previews),
         creation=creation,
         upgrades=RoomUpgrade(rooms=rooms, creation=creation, directory=directory, published=directory_store),
         sending=sending,

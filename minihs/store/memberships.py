@@ -65,6 +65,14 @@ class MembershipStore:
         )
         return [room_id for (room_id,) in rows]
 
+    async def all_users(self, room_id: RoomID, membership: str) -> Sequence[UserID]:
+        """The users, ours and others', whose membership of the room is this one, by user ID."""
+        rows = await self._reader.all(
+            "SELECT user_id FROM memberships WHERE room_id = ? AND membership = ? ORDER BY user_id",
+            (room_id, membership),
+        )
+        return [user_id for (user_id,) in rows]
+
     def forget(self, batch: Batch, user_id: UserID, room_id: RoomID) -> None:
         """Note that the user wants to hear nothing more of a room that they are not in."""
         batch.add(

@@ -21,10 +21,12 @@ from minihs.federation.client import RemoteRefusal, Unreachable, wrong_shape
 from minihs.federation.key_documents import KeysUnavailable
 from minihs.homeserver.elsewhere.opening import InboundFederation, make_inbound_federation
 from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
+from minihs.homeserver.room_actions.room_summaries import RoomSummaries
 from minihs.homeserver.rooms.opening import RoomService
 from minihs.http.errors import to_matrix_error
 from minihs.http.federation_api.events import Events
 from minihs.http.federation_api.membership import Membership
+from minihs.http.federation_api.spaces import Spaces
 from minihs.http.federation_api.state import State
 from minihs.http.federation_api.transactions import Transactions
 from minihs.http.request import ApiRequest, BodyReader, Query, Reply
@@ -166,6 +168,7 @@ class FederatedServer(RoomServer):
             restricted_joins=RestrictedJoins(
                 server_name=self.signer.server_name, rooms=service.rooms, memberships=self.memberships
             ),
+            summaries=RoomSummaries(rooms=service.rooms, memberships=self.memberships),
             typing_edu=self._edu("m.typing"),
             receipts_edu=self._edu("m.receipt"),
             has_account=self._has_account,
@@ -179,6 +182,7 @@ class FederatedServer(RoomServer):
                 *Membership(
                     signer=self.signer, resident=self.federation.resident, invited=self.federation.invited
                 ).routes(),
+                *Spaces(self.federation.spaces).routes(),
                 *State(serving).routes(),
                 *Events(server_name=self.signer.server_name, clock=self.clock, serving=serving).routes(),
             ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,9 +90,13 @@ class RoomServer:
         return finish(self.clock, done)
 
     def create(
-        self, creator: str = "@alice:hs1", version: str = "11", extra: Sequence[dict[str, Any]] = ()
+        self,
+        creator: str = "@alice:hs1",
+        version: str = "11",
+        extra: Sequence[dict[str, Any]] = (),
+        create: Mapping[str, Any] | None = None,
     ) -> RoomID:
-        """A public room with its creator joined."""
+        """A public room with its creator joined; `create` goes into its create event."""
         rules = ROOM_VERSIONS[version]
         levels = {} if rules.privileged_creators else {"users": {creator: 100}}
 
@@ -106,7 +110,7 @@ class RoomServer:
                 EventDraft(room_id=room_id, sender=UserID(creator), **fields) for fields in [*first, *extra]
             ]
 
-        content = {"room_version": version}
+        content = {**(create or {}), "room_version": version}
         if rules.creator_in_content:
             content["creator"] = creator
         return self.run(self.rooms.create(rules, UserID(creator), content, drafts))

@@ -23,6 +23,7 @@ from minihs.homeserver.room_actions.guest_access import GuestAccess
 from minihs.homeserver.room_actions.membership import Membership
 from minihs.homeserver.room_actions.published_rooms import PublishedRooms
 from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
+from minihs.homeserver.room_actions.room_summaries import RoomSummaries
 from minihs.homeserver.room_actions.sending import Sending
 from minihs.homeserver.room_actions.upgrade import RoomUpgrade
 from minihs.homeserver.room_actions.view import RoomView
@@ -195,6 +196,7 @@ class RoomsWorld(RoomServer):
             writer=self.writer,
             rooms=self.rooms,
             directory=self.directory,
+            summaries=RoomSummaries(rooms=self.rooms, memberships=memberships),
             remote=self.elsewhere,
         )
         self.creation = RoomCreation(

@@ -23,8 +23,10 @@ from minihs.homeserver.elsewhere.remote_membership import RemoteMemberships
 from minihs.homeserver.elsewhere.resident import ResidentServer
 from minihs.homeserver.elsewhere.server_acls import ServerACLs
 from minihs.homeserver.elsewhere.serving import RoomServing
+from minihs.homeserver.elsewhere.serving_spaces import SpaceServing
 from minihs.homeserver.errors import UnknownRoom
 from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
+from minihs.homeserver.room_actions.room_summaries import RoomSummaries
 from minihs.homeserver.rooms.opening import RoomService
 from minihs.platform.clock import Clock
 from minihs.platform.lanes import Lanes
@@ -46,6 +48,7 @@ class InboundFederation(msgspec.Struct, frozen=True, kw_only=True):
     resident: ResidentServer
     invited: InvitedServer
     serving: RoomServing
+    spaces: SpaceServing
     remote_memberships: RemoteMemberships
     backfill: Backfill
 
@@ -61,6 +64,7 @@ def make_inbound_federation(
     client: Client,
     keys: Keys,
     restricted_joins: RestrictedJoins,
+    summaries: RoomSummaries,
     typing_edu: TakeEDU,
     receipts_edu: TakeEDU,
     has_account: Callable[[UserID], Awaitable[bool]],
@@ -139,6 +143,7 @@ def make_inbound_federation(
             has_account=has_account,
         ),
         serving=serving,
+        spaces=SpaceServing(acls=acls, summaries=summaries),
         remote_memberships=remote_memberships,
         backfill=Backfill(
             server_name=signer.server_name,

@@ -1,8 +1,8 @@
 """What membership, the directory and profiles need from other servers, as protocols and nothing else.
 
 The implementations speak federation; their callers here never do. Source: Server-Server API, sections
-"Joining Rooms", "Knocking upon a room", "Inviting to a room", "Leaving Rooms", "Published Room Directory"
-and "Querying for information".
+"Joining Rooms", "Knocking upon a room", "Inviting to a room", "Leaving Rooms", "Published Room Directory",
+"Spaces" and "Querying for information".
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from minihs.events.ids import RoomAlias, RoomID, ServerName, UserID
 
 if TYPE_CHECKING:
     from minihs.events.event import Event
+    from minihs.federation.remote_lookups import ToldSpace
     from minihs.homeserver.rooms.drafts import EventDraft
 
 
@@ -71,6 +72,14 @@ class RemoteDirectory(Protocol):
 
     async def public_rooms(self, server: ServerName, query: Mapping[str, Any]) -> Mapping[str, Any]:
         """`POST /publicRooms` of `server`; `query` is that request's body (`limit`, `since`, `filter`)."""
+
+
+class RemoteSpaces(Protocol):
+    """Rooms and spaces that this server is not in, as others sum them up."""
+
+    async def told(self, room_id: RoomID, servers: Sequence[ServerName]) -> ToldSpace | None:
+        """What the first of `servers` that knows the room tells of it; None when none does. Never raises for
+        what other servers do. Whether a user may see it is for the caller to decide."""
 
 
 class RemoteProfiles(Protocol):

@@ -7,7 +7,6 @@ another server must take part (`RemoteMembership`). Source: Client-Server API, "
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -26,6 +25,7 @@ from minihs.homeserver.errors import (
     UnableToGrantJoin,
     UnknownRoom,
 )
+from minihs.homeserver.room_actions.known_servers import KnownServers
 from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
 from minihs.homeserver.room_actions.state_content import check_state_content
 from minihs.homeserver.rooms.commits import Also
@@ -40,8 +40,6 @@ MEMBER = "m.room.member"
 GUEST_ACCESS: StateKey = ("m.room.guest_access", "")
 PRESENT = ("join", "invite", "knock")
 AUTHORISED_VIA = "join_authorised_via_users_server"
-MAX_KNOWN_SERVERS = 10
-"""How many servers of a room that we left are tried after those that the request names."""
 
 Content = Mapping[str, Any]
 
@@ -78,6 +76,7 @@ class Membership:
     ) -> None:
         self._server_name = server_name
         self._rooms = rooms
+        self._known_servers = KnownServers(server_name=server_name, rooms=rooms)
         self._memberships = memberships
         self._writer = writer
         self._restricted_joins = restricted_joins
@@ -252,7 +251,7 @@ class Membership:
             except UnableToAuthoriseJoin as error:
                 raise Forbidden(error.message) from error
             except UnableToGrantJoin as error:
-                servers = await self._servers_to_ask(room_id, row, via)
+                servers = await self._known_servers.to_ask(room_id, row, via)
                 if not servers:
                     raise Forbidden(error.message) from error
             else:
@@ -322,7 +321,7 @@ class Membership:
             return row.event_id
         if await self._is_here(room_id, row):
             return await self._send(user_id, room_id, user_id, content, along)
-        servers = await self._servers_to_ask(room_id, row, ())
+        servers = await self._known_servers.to_ask(room_id, row, ())
         await self._remote.leave_remote(room_id, user_id, servers, content)
         return await self._event_of(user_id, room_id)
 
@@ -376,23 +375,10 @@ class Membership:
     def _is_remote(self, user_id: UserID) -> bool:
         return server_name_of(user_id) != self._server_name
 
-    async def _servers_to_ask(
-        self, room_id: RoomID, row: MembershipRow | None, via: Sequence[ServerName]
-    ) -> tuple[ServerName, ...]:
-        """The caller's servers, the inviter's, that of the room ID (before version 12), and members'."""
-        servers = list(via)
-        if row is not None:
-            servers.append(server_name_of(row.sender))
-        if ":" in room_id:
-            servers.append(server_name_of(room_id))
-        with suppress(UnknownRoom):
-            servers.extend((await self._rooms.joined_servers(room_id))[:MAX_KNOWN_SERVERS])
-        return tuple(dict.fromkeys(name for name in servers if name != self._server_name))
-
     async def _resident_servers(
         self, room_id: RoomID, row: MembershipRow | None, via: Sequence[ServerName]
     ) -> tuple[ServerName, ...]:
-        servers = await self._servers_to_ask(room_id, row, via)
+        servers = await self._known_servers.to_ask(room_id, row, via)
         if not servers:
             raise UnknownRoom(
                 f"This server does not know the room {room_id}. Name servers that are in it with via."

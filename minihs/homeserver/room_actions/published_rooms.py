@@ -17,6 +17,7 @@ from minihs.events.ids import RoomID, ServerName, UserID
 from minihs.homeserver.elsewhere.protocols import RemoteDirectory
 from minihs.homeserver.errors import Forbidden, InvalidParam, UnknownRoom
 from minihs.homeserver.room_actions.directory import Directory
+from minihs.homeserver.room_actions.room_summaries import RoomSummaries
 from minihs.homeserver.rooms.service import Rooms
 from minihs.store.directory import DirectoryStore, PublishedRoom
 from minihs.store.writer import Batch, Writer
@@ -87,6 +88,7 @@ class PublishedRooms:
         writer: Writer,
         rooms: Rooms,
         directory: Directory,
+        summaries: RoomSummaries,
         remote: RemoteDirectory,
     ) -> None:
         self._server_name = server_name
@@ -94,6 +96,7 @@ class PublishedRooms:
         self._writer = writer
         self._rooms = rooms
         self._directory = directory
+        self._summaries = summaries
         self._remote = remote
 
     async def is_published(self, room_id: RoomID) -> bool:
@@ -158,28 +161,23 @@ class PublishedRooms:
         return found, False
 
     async def _entry(self, room: PublishedRoom) -> dict[str, Any]:
-        visibility = await self._state_value(room.room_id, "m.room.history_visibility", "history_visibility")
-        guest_access = await self._state_value(room.room_id, "m.room.guest_access", "guest_access")
-        optional = {
-            "name": await self._state_value(room.room_id, "m.room.name", "name"),
-            "topic": await self._state_value(room.room_id, "m.room.topic", "topic"),
-            "canonical_alias": await self._state_value(room.room_id, "m.room.canonical_alias", "alias"),
-            "avatar_url": await self._state_value(room.room_id, "m.room.avatar", "url"),
-            "join_rule": await self._state_value(room.room_id, "m.room.join_rules", "join_rule"),
-            "room_type": await self._state_value(room.room_id, "m.room.create", "type"),
-        }
-        return {
-            "room_id": room.room_id,
-            "num_joined_members": room.joined_members,
-            "world_readable": visibility == "world_readable",
-            "guest_can_join": guest_access == "can_join",
-            **{key: value for key, value in optional.items() if value},
-        }
+        summary = await self._summaries.of(room.room_id)
+        entry = {key: value for key in _SHOWN if (value := getattr(summary, key)) is not None}
+        return {**entry, "num_joined_members": room.joined_members}
 
-    async def _state_value(self, room_id: RoomID, event_type: str, key: str) -> str | None:
-        event = await self._rooms.state_event(room_id, event_type)
-        value = None if event is None else event.content.get(key)
-        return value if isinstance(value, str) else None
+
+_SHOWN = (
+    "room_id",
+    "world_readable",
+    "guest_can_join",
+    "name",
+    "topic",
+    "canonical_alias",
+    "avatar_url",
+    "join_rule",
+    "room_type",
+)
+"""What of a summary stands in a list of published rooms."""
 
 
 def _split(

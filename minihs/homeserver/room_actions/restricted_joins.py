@@ -6,24 +6,14 @@ Serves our own users and, through make_join and send_join, those of other server
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from minihs.events.ids import RoomID, ServerName, UserID, server_name_of
-from minihs.events.versions import RoomVersion
 from minihs.homeserver.errors import Forbidden, UnableToAuthoriseJoin, UnableToGrantJoin
 from minihs.homeserver.rooms.service import Rooms
+from minihs.rooms.join_rules import allowed_rooms, is_restricted
 from minihs.store.memberships import MembershipStore
-
-
-def is_restricted(join_rules: Mapping[str, Any], version: RoomVersion) -> bool:
-    """Whether the content of an `m.room.join_rules` lets members of other rooms in."""
-    match join_rules.get("join_rule"):
-        case "restricted":
-            return version.restricted_joins
-        case "knock_restricted":
-            return version.knock_restricted
-    return False
 
 
 class RestrictedJoins:
@@ -42,7 +32,7 @@ class RestrictedJoins:
         """
         join_rules = await self._rooms.state_event(room_id, "m.room.join_rules")
         version = await self._rooms.version_of(room_id)
-        if join_rules is None or not is_restricted(join_rules.content, version):
+        if join_rules is None or not is_restricted(join_rules.content.get("join_rule"), version):
             return None
         current = await self._rooms.state_event(room_id, "m.room.member", user_id)
         if current is not None and current.membership in ("join", "invite"):
@@ -54,7 +44,7 @@ class RestrictedJoins:
 
     async def _check_conditions(self, join_rules: Mapping[str, Any], user_id: UserID) -> None:
         checked = 0
-        for room_id in _required_rooms(join_rules):
+        for room_id in allowed_rooms(join_rules):
             ours = server_name_of(user_id) == self._server_name
             if ours or await self._rooms.is_resident(room_id):
                 checked += 1
@@ -73,12 +63,3 @@ class RestrictedJoins:
         if not able:
             raise UnableToGrantJoin("Nobody of this server in the room has the power to invite.")
         return max(able, key=power.level_of)  # of equals the first by name
-
-
-def _required_rooms(join_rules: Mapping[str, Any]) -> Iterator[RoomID]:
-    allow = join_rules.get("allow")
-    for condition in allow if isinstance(allow, list) else ():
-        if isinstance(condition, Mapping) and condition.get("type") == "m.room_membership":
-            room_id = condition.get("room_id")
-            if isinstance(room_id, str):
-                yield RoomID(room_id)

@@ -142,6 +142,10 @@ class Rooms:
         """Who is joined, sorted; includes what is still being written."""
         return tuple(sorted((await self._memories.one(room_id)).joined))
 
+    async def joined_count(self, room_id: RoomID) -> int:
+        """How many users are joined; includes what is still being written."""
+        return len((await self._memories.one(room_id)).joined)
+
     async def joined_servers(self, room_id: RoomID) -> tuple[ServerName, ...]:
         """Servers with a joined user, sorted."""
         return (await self._memories.one(room_id)).server_list()
