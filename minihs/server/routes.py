@@ -11,6 +11,7 @@ from minihs.http import admin_api, client_api, federation_api
 from minihs.http.client_api.interactive_auth import InteractiveAuth
 from minihs.http.client_api.password_check import PasswordCheck
 from minihs.http.client_api.well_known import WellKnownSettings
+from minihs.http.dialects.mixing import Undelayed
 from minihs.http.routing import Access, Route
 from minihs.server.wiring import Parts
 
@@ -44,9 +45,9 @@ def client_routes(parts: Parts) -> list[Route]:
         client_api.push_rules.PushRules(parts.push_rules),
         client_api.admin.Admin(parts.users, parts.devices),
         client_api.rooms.CreateRoom(parts.creation, supported(config.rooms.default_version)),
-        client_api.membership.Membership(parts.membership, parts.directory),
+        Undelayed(client_api.membership.Membership(parts.membership, parts.directory)),
         client_api.send.Send(parts.sending, parts.transactions, dialects.claim),
-        client_api.redaction.Redaction(parts.sending, parts.transactions),
+        Undelayed(client_api.redaction.Redaction(parts.sending, parts.transactions)),
         client_api.state.State(
             view=parts.view, event_format=sync.event_format, sending=parts.sending, claim=dialects.claim
         ),

@@ -76,8 +76,9 @@ class TokenUnknown(NotFound):
 class TokenSpent(NotFound):
     """The token was good; its future is finalised."""
 
-    def __init__(self) -> None:
+    def __init__(self, delay_id: str) -> None:
         super().__init__("This token is spent: its delayed event is finalised.")
+        self.delay_id = delay_id
 
 
 class Overdue(HomeserverError):

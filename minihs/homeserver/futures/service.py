@@ -141,7 +141,7 @@ class Futures:
         if found is None or not self._tokens.matches(token, found.row.future.delay_id, found.purpose):
             raise TokenUnknown
         if found.row.future.outcome is not None:
-            raise TokenSpent
+            raise TokenSpent(found.row.future.delay_id)
         return found.row.future, found.purpose
 
     def token(self, delay_id: str, purpose: str) -> str:

@@ -40,7 +40,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     Several dialects may offer the same spelling; the table then names the one that is asked.
     `body` is the type that is checked before the handler runs (`Route.body`); `limit` names the rate-limit
-    bucket of the route, None when the dialect limits by itself.
+    bucket of the route, None when the dialect limits by itself. The table refuses what belongs to another
+    dialect before the handler runs (`mixing`).
     """
 
     method: str
@@ -49,6 +50,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     handler: Handler
     body: Any = None
     limit: str | None = None
+    parameters: frozenset[str] = frozenset()
+    """Those of the query parameters of ordinary sends that this endpoint takes too."""
 
 
 class Dialect(Protocol):

@@ -13,7 +13,7 @@ import msgspec
 from minihs.events.ids import EventID, RoomID
 from minihs.futures.model import CancelRule, Future
 from minihs.homeserver.errors import UnknownRoom
-from minihs.homeserver.futures.errors import DelayTooLarge
+from minihs.homeserver.futures.errors import DelayTooLarge, UnknownPart
 from minihs.homeserver.futures.orders import FutureOrder
 from minihs.homeserver.futures.scheduling import Recorder, Scheduled
 from minihs.homeserver.futures.sending import EventSender
@@ -33,11 +33,12 @@ from minihs.http.dialects.batch_body import (
     is_batch,
     parse_batch,
 )
+from minihs.http.dialects.mixing import check_content, check_fields
 from minihs.http.dialects.parameters import invalid
 from minihs.http.dialects.redemption import CANCEL, REFRESH, SEND, Redemption
 from minihs.http.dialects.running import RunningFutures
 from minihs.http.dialects.spelling import BATCH_TYPE, C, U
-from minihs.http.dialects.table import check_no_other_dialect
+from minihs.http.errors import MatrixError
 from minihs.http.limits import RateLimiter
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access
@@ -115,14 +116,14 @@ class Batched(QuietDialect):
 
     async def answer(self, send: OrdinarySend) -> dict[str, Any]:
         """`PUT {C}/v3/rooms/{roomId}/send/future/{txnId}` with a batch in its body."""
-        return await self._schedule(send.request, parse_batch(send.content))
+        return await self._schedule(send.request, send.content)
 
     async def send(self, request: ApiRequest) -> dict[str, Any]:
         """`PUT …/rooms/{roomId}/send/future/{txnId}` under the other roots."""
         content = request.json
-        check_no_other_dialect(request.query, (content,), own=())
+        check_content(content)
         if is_batch(content):
-            return await self._schedule(request, parse_batch(content))
+            return await self._schedule(request, content)
         draft = _draft(request, Part(BATCH_TYPE, content, None))
 
         async def work(record: Record) -> dict[str, Any]:
@@ -144,15 +145,20 @@ class Batched(QuietDialect):
     async def act(self, request: ApiRequest) -> dict[str, Any]:
         """`POST {C}/v3/futures/action/{name}`."""
         future = await self._open(request)
-        part = ACTION + request.args["name"]
-        return await self._redemption.perform(self._futures.send_part(future.delay_id, part))
+        name = request.args["name"]
+        try:
+            return await self._redemption.perform(self._futures.send_part(future.delay_id, ACTION + name))
+        except UnknownPart:
+            raise MatrixError(404, "M_NOT_FOUND", f"The batch has no action {name!r}.") from None
 
     async def _open(self, request: ApiRequest) -> Future:
         body: TokenBody = request.body
         return (await self._redemption.open(request, body.future_token, (BATCH,)))[0]
 
-    async def _schedule(self, request: ApiRequest, body: BatchBody) -> dict[str, Any]:
+    async def _schedule(self, request: ApiRequest, content: dict[str, Any]) -> dict[str, Any]:
         user = request.user
+        check_fields(content, self.name)
+        body = parse_batch(content)
         self._limiter.charge("futures_schedule", user.user_id)
 
         async def schedule(record: Recorder | None) -> Scheduled:

@@ -51,9 +51,9 @@ class BatchBody(msgspec.Struct, frozen=True):
     on_action: Mapping[str, Part]
 
 
-def is_batch(content: Mapping[str, Any]) -> bool:
-    """Whether a body wants to be a batch, be it a good one or not."""
-    return any(key == TIMEOUT or key.startswith("send_") for key in map(_plain, content))
+def is_batch(keys: Iterable[str]) -> bool:
+    """Whether a body with these keys wants to be a batch, be it a good one or not."""
+    return any(key == TIMEOUT or key.startswith("send_") for key in map(_plain, keys))
 
 
 def parse_batch(content: Mapping[str, Any]) -> BatchBody:

@@ -21,7 +21,7 @@ from minihs.http.dialects.answering import answer_once, send_transaction
 from minihs.http.dialects.base import Endpoint, OrdinarySend, QuietDialect
 from minihs.http.dialects.management import WITH_DELAY_ID, Management, capability
 from minihs.http.dialects.merged import delay_id_reply, lookup_shape
-from minihs.http.dialects.parameters import timeout_ms
+from minihs.http.dialects.parameters import given, invalid, timeout_ms
 from minihs.http.dialects.spelling import U
 from minihs.http.errors import MatrixError
 from minihs.http.limits import RateLimiter
@@ -36,6 +36,9 @@ MAX_STICKY_MS = 3_600_000
 
 PAGE = 100
 """Futures in one answer of a listing: all that a user may have scheduled by default."""
+
+
+MAX_MOMENT_DIGITS = 18
 
 
 class ActionBody(msgspec.Struct):
@@ -121,7 +124,7 @@ class DelayQuery(QuietDialect):
 
     async def list_all(self, request: ApiRequest) -> dict[str, Any]:
         """`GET {U}/delayed_events`: text 8, with the scheduled ones also where text 6 has them."""
-        status = request.query.one("status")
+        status = given(request.query, "status")
         if status not in (None, "scheduled", "finalised"):
             raise MatrixError(400, "M_UNKNOWN", "`status` must be scheduled or finalised.")
         wanted = request.query.many("delay_id")
@@ -189,7 +192,7 @@ class _Page:
     async def read(cls, request: ApiRequest, futures: Futures, status: str | None) -> _Page:
         """What `?from=` and `status` ask for."""
         owner = request.user.user_id
-        places = _places(request.query.one("from"), status)
+        places = _places(given(request.query, "from"), status)
         scheduled: list[StoredFuture] = []
         finalised: list[StoredFuture] = []
         following: list[str] = []
@@ -219,18 +222,16 @@ def _places(token: str | None, status: str | None) -> dict[str, tuple[int, str]]
         places = {}
         for part in token.split("~"):
             moment, separator, delay_id = part[1:].partition("_")
-            if part[:1] not in ("s", "f") or not separator or not moment.isascii() or len(moment) > 18:
+            is_moment = moment.isascii() and moment.isdigit() and len(moment) <= MAX_MOMENT_DIGITS
+            if part[:1] not in ("s", "f") or not separator or not is_moment:
                 raise _bad_token()
-            try:
-                places[part[:1]] = (int(moment), delay_id)
-            except ValueError:
-                raise _bad_token() from None
+            places[part[:1]] = (int(moment), delay_id)
     left_out = {"scheduled": "f", "finalised": "s"}.get(status or "")
     return {kind: place for kind, place in places.items() if kind != left_out}
 
 
 def _bad_token() -> MatrixError:
-    return MatrixError(400, "M_INVALID_PARAM", "`from` must be the `next_batch` of an earlier answer.")
+    return invalid("`from` must be the `next_batch` of an earlier answer.")
 
 
 async def _id_behind(futures: Futures, delay_id: str, request: ApiRequest) -> int:
@@ -250,17 +251,18 @@ def _text_7(key: str, items: list[dict[str, Any]], page: _Page) -> dict[str, Any
 
 
 def _delay(query: Query) -> int:
-    values = {timeout_ms(text, name) for name in DELAY for text in query.many(name)}
+    values = {timeout_ms(given(query, name), name) for name in DELAY} - {None}
     delay = values.pop()
     if values or delay is None:
-        raise MatrixError(400, "M_INVALID_PARAM", "The request names two different delays.")
+        raise invalid("The request names two different delays.")
     return delay
 
 
 def _sticky(query: Query) -> int | None:
+    given(query, STICKY)  # not twice
     duration_ms = query.integer(STICKY, minimum=0)
     if duration_ms is not None and duration_ms > MAX_STICKY_MS:
-        raise MatrixError(400, "M_INVALID_PARAM", f"`{STICKY}` must be at most {MAX_STICKY_MS}.")
+        raise invalid(f"`{STICKY}` must be at most {MAX_STICKY_MS}.")
     return duration_ms
 
 

@@ -18,8 +18,8 @@ from minihs.homeserver.transactions import Transactions
 from minihs.http.dialects.answering import answer_once, transaction
 from minihs.http.dialects.base import Endpoint, QuietDialect
 from minihs.http.dialects.management import Management, capability, not_found
+from minihs.http.dialects.mixing import check_content
 from minihs.http.dialects.spelling import C, U
-from minihs.http.dialects.table import check_no_other_dialect
 from minihs.http.errors import MatrixError
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access
@@ -72,8 +72,8 @@ class Merged(QuietDialect):
     async def schedule(self, request: ApiRequest) -> dict[str, Any]:
         """`PUT …/rooms/{roomId}/delayed_event/{eventType}/{txnId}`."""
         body: ScheduleBody = request.body
-        check_no_other_dialect(request.query, (body.content,), own=())
         args, user = request.args, request.user
+        check_content(body.content, args["event_type"])
         room_id, event_type = args["room_id"], args["event_type"]
         order = FutureOrder(
             owner=user.user_id,

@@ -71,11 +71,13 @@ class Redemption:
         except TokenUnknown:
             raise self._lockout.unknown(request.client_address) from None
         except TokenSpent as spent:
+            self._limiter.charge("futures_action", spent.delay_id)
             raise gone(spent.message) from None
+        if purpose in purposes:
+            self._lockout.good(request.client_address)
+        self._limiter.charge("futures_action", future.delay_id)
         if purpose not in purposes:
             raise gone("This token is for something else.")
-        self._lockout.good(request.client_address)
-        self._limiter.charge("futures_action", future.delay_id)
         return future, purpose
 
     async def perform(self, action: Awaitable[None]) -> dict[str, Any]:
@@ -83,7 +85,7 @@ class Redemption:
         try:
             await action
         except (UnknownFuture, FutureConflict, NotRestartable) as finalised:
-            raise gone(TokenSpent().message) from finalised
+            raise gone("This token is spent: its delayed event is finalised.") from finalised
         return {}
 
 

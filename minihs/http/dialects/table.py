@@ -6,16 +6,17 @@ No shapes of requests here. Futures specification, 2.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from minihs.events.ids import UserID
 from minihs.http.dialects.base import Dialect, Endpoint, OrdinarySend
 from minihs.http.dialects.batch_body import is_batch
-from minihs.http.dialects.spelling import BATCH_TYPE, PREFIX, WILL_EXPIRE, C, U
+from minihs.http.dialects.mixing import check_parameter, guarded, off
+from minihs.http.dialects.spelling import BATCH_TYPE, WILL_EXPIRE, C, U
 from minihs.http.errors import MatrixError
-from minihs.http.request import Query, Reply
+from minihs.http.request import Reply
 from minihs.http.routing import Route
 
 NAMES = (
@@ -30,17 +31,6 @@ NAMES = (
     "msc4309",
 )
 """Every dialect that the setting `futures.dialects` may name, in order of their texts."""
-
-PARAMETERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "delay": ("delay-query",),
-        "future_timeout": ("tokens-on-send", "future-id"),
-        "future_group_id": ("tokens-on-send",),
-        "parent_future_id": ("future-id",),
-    }
-)
-"""Whose a query parameter of `/send` and `/state` is, written plainly or with `PREFIX`. When all of these are
-off the request is refused: an ignored delay would send a call's "leave" when the call begins."""
 
 SHARED: Mapping[tuple[str, str], tuple[str, ...]] = MappingProxyType(
     {
@@ -71,6 +61,7 @@ class Dialects:
             raise ValueError("a dialect is on twice")
         if {"tokens-on-send", "future-id"} <= self._on:
             raise ValueError("tokens-on-send and future-id share their parameters: only one can be on")
+        self._parameters = frozenset().union(*(dialect.parameters for dialect in self._dialects))
         self._marks = frozenset({WILL_EXPIRE}.union(*(dialect.marks for dialect in self._dialects)))
         self._types = frozenset({BATCH_TYPE}.union(*(dialect.types for dialect in self._dialects)))
 
@@ -82,7 +73,7 @@ class Dialects:
                 for path in endpoint.paths:
                     shape = (endpoint.method, _ARGUMENT.sub("{}", path))
                     offers.setdefault(shape, {})[dialect.name] = (endpoint, path)
-        return [_route(*offered[_answerer(shape, offered)]) for shape, offered in offers.items()]
+        return [_route(_answerer(shape, offered), offered) for shape, offered in offers.items()]
 
     def claim(self, send: OrdinarySend) -> Awaitable[Reply | dict[str, Any]] | None:
         """The answer of the dialect that an ordinary send belongs to; None when it is an ordinary one.
@@ -103,11 +94,11 @@ class Dialects:
             and dialect.claims(send)
         ]
         for parameter in parameters:
-            self._check_parameter(parameter)
+            check_parameter(parameter, self._on, self._parameters)
         if "will-expire" not in self._on and type(send.content.get(WILL_EXPIRE)) is int:
-            raise _off(f"an integer `{WILL_EXPIRE}`", ("will-expire",))
+            raise off(f"an integer `{WILL_EXPIRE}`", ("will-expire",))
         if "batch" not in self._on and send.type == BATCH_TYPE and send.txn_id and is_batch(send.content):
-            raise _off("a batch of events", ("batch",))
+            raise off("a batch of events", ("batch",))
         if len(claimers) > 1:
             names = " and ".join(dialect.name for dialect in claimers)
             raise MatrixError(400, "M_INVALID_PARAM", f"The request mixes the dialects {names}: use one.")
@@ -130,31 +121,6 @@ class Dialects:
             part.update(await dialect.sync_part(user_id, after, upto, filter_keys))
         return part
 
-    def _check_parameter(self, parameter: str) -> None:
-        """Refuse a parameter whose dialects are all off."""
-        owners = PARAMETERS.get(parameter.removeprefix(PREFIX))
-        if owners is None:
-            known = any(parameter in dialect.parameters for dialect in self._dialects)
-            if parameter.startswith(PREFIX) and not known:
-                raise MatrixError(
-                    400, "M_INVALID_PARAM", f"No generation of delayed events has a parameter `{parameter}`."
-                )
-        elif self._on.isdisjoint(owners):
-            raise _off(f"the query parameter `{parameter}`", owners)
-
-
-def check_no_other_dialect(
-    query: Query, contents: Iterable[Mapping[str, Any]], *, own: Collection[str]
-) -> None:
-    """Refuse, on a dialect's own path, what another one takes for a delay: in the query, and in the contents
-    of the events that are to be sent."""
-    for parameter in query.names():
-        if parameter not in own and parameter.removeprefix(PREFIX) in PARAMETERS:
-            raise _another(f"The query parameter `{parameter}`")
-    for content in contents:
-        if type(content.get(WILL_EXPIRE)) is int:
-            raise _another(f"An integer `{WILL_EXPIRE}`")
-
 
 def _answerer(shape: tuple[str, str], offered: Mapping[str, object]) -> str:
     if len(offered) == 1:
@@ -165,29 +131,15 @@ def _answerer(shape: tuple[str, str], offered: Mapping[str, object]) -> str:
     raise ValueError(f"{' and '.join(sorted(offered))} offer {shape}; the table of shared paths must decide")
 
 
-def _route(endpoint: Endpoint, path: str) -> Route:
+def _route(dialect: str, offered: Mapping[str, tuple[Endpoint, str]]) -> Route:
+    endpoint, path = offered[dialect]
     return Route(
         method=endpoint.method,
         path=path,
         access=endpoint.access,
-        handler=endpoint.handler,
+        handler=guarded(endpoint, dialect),
         body=endpoint.body,
         limit=endpoint.limit,
-    )
-
-
-def _another(what: str) -> MatrixError:
-    return MatrixError(
-        400, "M_INVALID_PARAM", f"{what} belongs to another dialect of delayed events: use one."
-    )
-
-
-def _off(what: str, owners: tuple[str, ...]) -> MatrixError:
-    return MatrixError(
-        400,
-        "M_INVALID_PARAM",
-        f"{what[0].upper()}{what[1:]} belongs to the dialect {' or '.join(owners)} of delayed events, "
-        "which is off on this server. Nothing was sent or scheduled.",
     )
 
 

@@ -17,11 +17,11 @@ from minihs.homeserver.futures.service import Futures, Scheduled
 from minihs.homeserver.transactions import TransactionKey, Transactions
 from minihs.http.dialects.answering import answer_once, transaction
 from minihs.http.dialects.base import Endpoint, QuietDialect
+from minihs.http.dialects.mixing import check_content
 from minihs.http.dialects.parameters import GROUP, TIMEOUT, given, name, timeout_ms
 from minihs.http.dialects.redemption import CANCEL, REFRESH, SEND, Redemption
 from minihs.http.dialects.running import RunningFutures
 from minihs.http.dialects.spelling import C, U
-from minihs.http.dialects.table import check_no_other_dialect
 from minihs.http.errors import MatrixError
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access
@@ -30,6 +30,7 @@ from minihs.store.future_rows import StoredFuture
 
 ROOTS = (f"{C}/v1", f"{C}/v3", U, f"{C}/unstable/io.element.msc3140")
 LISTINGS = (f"{C}/v1/future", f"{C}/v3/futures", f"{U}/future")
+OWN = frozenset({TIMEOUT, GROUP})
 NO_TIMEOUT = "none"
 """An older spelling of "no timeout"."""
 
@@ -64,6 +65,7 @@ class Tokens(QuietDialect):
                 access=Access.USER,
                 handler=self.send_future,
                 limit="futures_schedule",
+                parameters=OWN,
             ),
             Endpoint(
                 method="PUT",
@@ -71,6 +73,7 @@ class Tokens(QuietDialect):
                 access=Access.USER,
                 handler=self.state_future,
                 limit="futures_schedule",
+                parameters=OWN,
             ),
             *self._redemption.endpoints(),
             *self._listings,
@@ -90,7 +93,7 @@ class Tokens(QuietDialect):
         self, request: ApiRequest, state_key: str | None, key: TransactionKey | None
     ) -> dict[str, Any]:
         content = request.json
-        check_no_other_dialect(request.query, (content,), own=(TIMEOUT, GROUP))
+        check_content(content, request.args["event_type"])
         timeout = given(request.query, TIMEOUT)
         wait_ms = None if timeout == NO_TIMEOUT else timeout_ms(timeout)
         group = name(given(request.query, GROUP), GROUP)

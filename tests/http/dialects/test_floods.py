@@ -68,6 +68,15 @@ def test_heartbeats(server: FutureServer, dialect: str) -> None:
         assert heartbeat(server, dialect, other).status == 200, "another future is not concerned"
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_what_is_over_is_limited_like_what_is_not(server: FutureServer, dialect: str) -> None:
+    room_id = server.create()
+    reply = schedule(server, room_id, dialect, "t").json
+    server.pass_ms(61_000)
+    statuses = [heartbeat(server, dialect, reply).status for _ in range(400)]
+    assert set(statuses) == {410, 429}
+
+
 @pytest.mark.parametrize("dialect", [name for name in DIALECTS if name != "future-id"])
 def test_many_participants_behind_one_address_do_not_starve_each_other(
     server: FutureServer, dialect: str

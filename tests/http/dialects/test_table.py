@@ -10,8 +10,9 @@ import pytest
 
 from minihs.events.ids import UserID
 from minihs.http.dialects.base import Dialect, Endpoint, OrdinarySend, QuietDialect
+from minihs.http.dialects.mixing import PARAMETERS
 from minihs.http.dialects.spelling import PREFIX
-from minihs.http.dialects.table import NAMES, PARAMETERS, SHARED, Dialects
+from minihs.http.dialects.table import NAMES, SHARED, Dialects
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access
 from tests.support.future_server import C, FutureServer, U
