@@ -120,10 +120,10 @@ class RoomStore:
             [(key, old, new)] = changes
             batch.add(f"{into} VALUES (?, ?, ?, ?, ?, ?)", (position, room_id, *key, new, old))
         elif changes:
-            rows = msgspec.json.encode([(*key, new, old) for key, old, new in changes]).decode()
-            batch.add(
+            batch.add_rows(
                 f"{into} SELECT ?, ?, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?)",
-                (position, room_id, rows),
+                (position, room_id),
+                [(*key, new, old) for key, old, new in changes],
             )
 
     def add_outbound(self, batch: Batch, position: int, servers: Sequence[ServerName]) -> None:

@@ -118,9 +118,10 @@ class StateStore:
             )
         elif entries:
             rows = [(event_type, state_key, event_id) for (event_type, state_key), event_id in entries]
-            batch.add(
+            batch.add_rows(
                 "INSERT INTO state_group_entries (state_group, type, state_key, event_id)"
                 " SELECT ?, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)",
-                (number, msgspec.json.encode(rows).decode()),
+                (number,),
+                rows,
             )
         return StateGroup(number, chain_length, state)

@@ -17,7 +17,7 @@ from minihs.store.reader import Reader, Row
 FIRST_LIVE_POSITION = 1  # negative positions are history that was fetched later
 
 
-class TimelineRow(msgspec.Struct, frozen=True):
+class TimelineRow(msgspec.Struct, frozen=True, gc=False):
     """An event's place, and the state event (if any) that it replaced in the room's current state."""
 
     position: int
@@ -25,7 +25,7 @@ class TimelineRow(msgspec.Struct, frozen=True):
     replaces: EventID | None
 
 
-class StateChangeRow(msgspec.Struct, frozen=True):
+class StateChangeRow(msgspec.Struct, frozen=True, gc=False):
     """One key of a room's current state that changed with the event at `position`."""
 
     position: int

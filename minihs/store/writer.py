@@ -2,7 +2,8 @@
 
 The statements of a group run on the main thread, where they cost a few microseconds each and hand nobody the
 interpreter lock; only COMMIT, which waits for the disk, runs in a worker. Batches that arrive meanwhile form
-the next group. `docs/decisions/group-commit.md` has the measurements.
+the next group. A long group gives control back every SLICE_MS, its transaction staying open.
+`docs/decisions/group-commit.md` has the measurements.
 
 A group runs without savepoints first. When a batch in it breaks a constraint, the group is rolled back and
 run again with a savepoint for each batch, so that the bad one fails alone. Any other error of the database
@@ -12,7 +13,8 @@ run again with a savepoint for each batch, so that the bad one fails alone. Any 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -27,6 +29,15 @@ log = Logger()
 
 # What a batch can do wrong on its own: a broken constraint, or a value that SQLite cannot hold.
 _BAD_BATCH = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError)
+
+SLICE_MS = 10
+"""How long the statements of a group may keep the main thread before others get their turn."""
+
+_LOOK_EVERY = 8
+"""Statements between two looks at the clock; as many as an event has."""
+
+ROWS_AT_ONCE = 500
+"""Rows that one statement should add, at 3 µs each: nothing interrupts a statement."""
 
 
 class BatchFailed(Exception):
@@ -49,6 +60,13 @@ class Batch:
     def add(self, sql: str, params: Params = ()) -> None:
         """Append one statement that changes rows."""
         self.statements.append((sql, params))
+
+    def add_rows(self, sql: str, params: tuple[Any, ...], rows: Sequence[object]) -> None:
+        """Append a statement that takes many rows from its last parameter, a JSON list; or several, of
+        ROWS_AT_ONCE rows each."""
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            share = msgspec.json.encode(rows[start : start + ROWS_AT_ONCE]).decode()
+            self.statements.append((sql, (*params, share)))
 
 
 class _Entry(msgspec.Struct):
@@ -118,9 +136,17 @@ class Writer:
 
     def _write_group(self) -> None:
         group, self._pending = self._pending, []
-        started_ms = 0.0 if self._observer is None else self._clock.monotonic_ms()
+        self._go_on(group, self._run(group), self._clock.monotonic_ms())
+
+    def _go_on(self, group: list[_Entry], running: Iterator[None], started_ms: float) -> None:
+        """Run the statements of the group for a while; when none is left, commit."""
+        now_ms = self._clock.monotonic_ms
+        ends_ms = now_ms() + SLICE_MS
         try:
-            self._run(group)
+            for _ in running:
+                if now_ms() > ends_ms:
+                    self._clock.call_later(0, self._go_on, group, running, started_ms)
+                    return
         except sqlite3.Error as error:
             self._fatal(f"The database cannot be written: {error}.")
             return
@@ -130,19 +156,24 @@ class Writer:
     def _commit(self) -> None:
         self._connection.execute("COMMIT")
 
-    def _run(self, group: list[_Entry]) -> None:
+    def _run(self, group: list[_Entry]) -> Iterator[None]:
+        """The statements of the group, with pauses in which the caller may leave it for a while."""
         execute = self._connection.execute
         execute("BEGIN IMMEDIATE")
         try:
             for entry in group:
-                for sql, params in entry.batch.statements:
+                for number, (sql, params) in enumerate(entry.batch.statements):
                     execute(sql, params)
+                    if number % _LOOK_EVERY == _LOOK_EVERY - 1:
+                        yield
+                yield
         except _BAD_BATCH as error:
             log.warn("a batch broke a constraint ({error}); running its group batch by batch", error=error)
             execute("ROLLBACK")
             execute("BEGIN IMMEDIATE")
             for entry in group:
                 self._run_alone(entry)
+                yield
 
     def _run_alone(self, entry: _Entry) -> None:
         if entry.chain is not None and entry.chain in self._broken_chains:

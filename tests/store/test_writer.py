@@ -153,3 +153,76 @@ def test_a_full_disk_is_reported_once_and_nobody_is_told_that_their_batch_is_sto
     assert not second.called
     with pytest.raises(WriterStopped):
         finish(table.clock, table.submit(3))
+
+
+class SlowDisk(sqlite3.Connection):
+    """A connection on which each statement that changes rows takes four milliseconds of virtual time."""
+
+    clock: VirtualClock
+
+    def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+        if sql.startswith("INSERT"):
+            self.clock.rightNow += 0.004
+        return super().execute(sql, *args)
+
+
+def slow_table() -> Table:
+    connection = sqlite3.connect(":memory:", isolation_level=None, factory=SlowDisk)
+    table = Table(connection)
+    connection.clock = table.clock
+    return table
+
+
+def test_a_long_group_lets_others_have_a_turn_and_is_acknowledged_only_when_all_of_it_is_committed() -> None:
+    table = slow_table()
+    long, other = table.submit(*range(20)), table.submit(20)
+    turns: list[tuple[int, bool]] = []
+
+    def take_turn() -> None:
+        turns.append((len(table.stored()), table.connection.in_transaction))
+        if not other.called:
+            table.clock.call_later(0, take_turn)
+
+    table.clock.call_later(0, take_turn)
+    while not other.called:
+        table.clock.advance(0)
+    assert [stored for stored, open_ in turns if open_] == [8, 16, 20], "after eight statements, 32 ms"
+    assert long.called
+    assert table.stored() == list(range(21))
+
+
+def test_what_is_submitted_while_a_long_group_gives_way_waits_for_the_next_one() -> None:
+    table = slow_table()
+    first = table.submit(*range(20))
+    later: list[Any] = []
+
+    def submit_more() -> None:
+        assert table.connection.in_transaction
+        later.append(table.submit(100, 0))
+
+    table.clock.call_later(0, submit_more)
+    finish(table.clock, first)
+    with pytest.raises(BatchFailed, match="UNIQUE"):
+        finish(table.clock, later[0])
+    assert table.stored() == list(range(20))
+
+
+def test_a_bad_batch_fails_alone_also_in_a_group_that_gave_way() -> None:
+    table = slow_table()
+    good, bad, other = table.submit(*range(20)), table.submit(100, 5), table.submit(200)
+    finish(table.clock, good)
+    with pytest.raises(BatchFailed, match="UNIQUE"):
+        finish(table.clock, bad)
+    finish(table.clock, other)
+    assert table.stored() == [*range(20), 200]
+
+
+@pytest.mark.parametrize(("count", "statements"), [(0, 0), (1, 1), (500, 1), (501, 2), (1_200, 3)])
+def test_many_rows_are_added_some_hundreds_at_a_time(count: int, statements: int) -> None:
+    table = Table()
+    batch = Batch()
+    sql = "INSERT INTO numbers SELECT value + ? FROM json_each(?)"
+    batch.add_rows(sql, (1_000,), list(range(count)))
+    assert len(batch.statements) == statements
+    finish(table.clock, table.writer.submit(batch))
+    assert table.stored() == [1_000 + number for number in range(count)]

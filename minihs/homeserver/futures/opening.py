@@ -28,7 +28,7 @@ from minihs.homeserver.futures.steady_clock import SteadyClock
 from minihs.homeserver.futures.steps import FutureSteps
 from minihs.homeserver.futures.tokens import FutureTokens
 from minihs.homeserver.rooms.service import Rooms
-from minihs.platform.clock import Clock
+from minihs.platform.clock import Clock, sleep
 from minihs.platform.entropy import Entropy
 from minihs.store.future_listing import FutureListingStore
 from minihs.store.futures import FutureStore
@@ -96,6 +96,7 @@ async def open_future_service(
         outcomes=outcomes,
         announce=announce,
         sender_of=sender_of,
+        pause=lambda: sleep(clock, 0),
         cancels=cancels,
     )
     sending = FutureSending(

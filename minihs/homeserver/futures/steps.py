@@ -34,6 +34,10 @@ log = Logger()
 NOBODY = UserID("")
 """Who has set what is not set any more."""
 
+SLOTS_AT_ONCE = 100
+"""Changes of state looked at before others get their turn: each may cost a read, and who joins a large room
+sees thousands."""
+
 SenderOf = Callable[[EventID], Awaitable[UserID | None]]
 """The sender of an event; None when it is not here."""
 
@@ -43,7 +47,7 @@ class FutureSteps:
 
     It observes rooms (`Rooms.observe`, and `Rooms.prepare_state` with `before_state`). Each outcome has its
     place in the stream `outcomes`; `announce` is called with the owner when one is durable. `sender_of` looks
-    an event up.
+    an event up; `pause` lets others have a turn.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class FutureSteps:
         outcomes: Stream,
         announce: Callable[[UserID], None],
         sender_of: SenderOf,
+        pause: Callable[[], Awaitable[None]],
         cancels: CancelPolicy = by_cancel_rule,
     ) -> None:
         self._store = store
@@ -69,6 +74,7 @@ class FutureSteps:
         self._outcomes = outcomes
         self._announce = announce
         self._sender_of = sender_of
+        self._pause = pause
         self._positions: dict[FutureID, int] = {}
         self._cancels = cancels
         self._riding: dict[EventID, list[tuple[LiveGroup, tuple[Effect, ...]]]] = {}
@@ -165,7 +171,9 @@ class FutureSteps:
 
     async def _state_moved(self, room_id: RoomID, changes: Sequence[StateChange]) -> None:
         """State that was changed by no event of its own: by a resolution, or because we were away."""
-        for change in changes:
+        for number, change in enumerate(changes, start=1):
+            if number % SLOTS_AT_ONCE == 0:
+                await self._pause()
             slot = (room_id, *change.key)
             while reading := self._groups.reading(slot):
                 await reading

@@ -25,8 +25,8 @@ from minihs.store.rooms import RoomStore
 from minihs.store.state import StateGroup, StateStore
 from minihs.store.writer import Batch, Writer
 
-OUTLIERS_AT_ONCE = 1_000
-"""Events that one batch stores, at 10 µs each; a larger state gets a batch of its own."""
+OUTLIERS_AT_ONCE = 500
+"""Events that one batch stores, at 10 to 20 µs each; a larger state gets a batch of its own."""
 
 
 class RoomPlacement:
