@@ -205,11 +205,16 @@ class FutureServer(RoomServer):
         self.open_futures()
 
     def crash(self) -> None:
-        """Nothing of the process goes on: its timers are gone, and what was not written is lost."""
+        """Nothing of the process goes on: its timers are gone, and what was not written is lost.
+
+        Its coroutines may still be unwound when they are collected as garbage; a writer that is busy for ever
+        keeps what they leave behind out of the database.
+        """
         for call in list(self.clock.getDelayedCalls()):
             call.cancel()
         self.writer._pending.clear()
-        self.writer._busy = False
+        self.writer._busy = True
+        self.writer = self.open_writer()
 
     def hold_writer(self) -> None:
         """Let batches wait until `release_writer`, as behind a slow disk."""

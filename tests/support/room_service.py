@@ -53,12 +53,16 @@ class RoomServer:
         self.entropy = SeededEntropy(server_name)
         self.database = open_database() if database is None else database
         self.fatal: list[str] = []
-        self.writer = Writer(
-            self.database.writing, clock=self.clock, workers=InlineWorkers(), on_fatal=self.fatal.append
-        )
+        self.writer = self.open_writer()
         self.woken: list[tuple[ServerName, ...]] = []
         self.observer = Recorder()
         self.service = self.open()
+
+    def open_writer(self) -> Writer:
+        """A process's own way into the database."""
+        return Writer(
+            self.database.writing, clock=self.clock, workers=InlineWorkers(), on_fatal=self.fatal.append
+        )
 
     def open(self) -> RoomService:
         """The service over the database as it stands: a restart, when it is called again."""
