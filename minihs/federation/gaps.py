@@ -19,14 +19,17 @@ from minihs.federation.outliers import MAX_SINGLE_FETCHES, Outliers
 from minihs.federation.receiver import CannotDecide, Receiver, unknown_among
 from minihs.federation.remote_rooms import RemoteRooms
 from minihs.platform.clock import Clock
-from minihs.rooms.dag import topological_order
+from minihs.rooms.dag import leading_to, topological_order
+from minihs.rooms.power import CREATE
 from minihs.rooms.state_map import StateMap
 
 log = Logger()
 
-EVENTS_PER_QUESTION = 50
-MAX_QUESTIONS = 6
+EVENTS_PER_QUESTION = (10, 50, 50, 50, 50, 50)
+"""What each question asks for: most gaps are short, and whoever is asked fills the answer with older events
+when it does not know where we stand."""
 MAX_EVENTS = 250
+MAX_EARLIEST = 50  # events named as known, the newest
 MAX_STATES = 5  # fetched for one event
 GAP_MS = 90_000  # after which no more questions are asked about one event
 
@@ -72,6 +75,8 @@ class Gaps:
 
         Raises CannotDecide when a branch is known neither here nor from there.
         """
+        if not event.prev_events:
+            return StateMap(), False
         state = await self._receiver.state_of_prevs(event.room_id, event.prev_events)
         if state is not None:
             return state, False
@@ -91,22 +96,23 @@ class Gaps:
         They may not reach back to what we have: then there is still a gap before the oldest.
         """
         room_id, version = event.room_id, event.version
-        earliest = await self._receiver.extremities(room_id)
+        earliest = await self._newest_known(room_id)
+        min_depth = await self._receiver.lowest_depth(room_id)
         found: dict[EventID, Event] = {}
         edge: list[Event] = [event]
-        for _ in range(MAX_QUESTIONS):
+        for limit in EVENTS_PER_QUESTION:
             unknown = await self._unknown_prevs(edge, found)
             if not unknown or len(found) >= MAX_EVENTS or self._clock.monotonic_ms() > give_up_ms:
                 break
-            latest = [at_edge.event_id for at_edge in edge if unknown & set(at_edge.prev_events)]
+            latest = [at_edge.event_id for at_edge in edge if not unknown.isdisjoint(at_edge.prev_events)]
             try:
                 pdus = await self._remote.missing_events(
                     origin,
                     room_id,
                     earliest=earliest,
                     latest=latest,
-                    limit=EVENTS_PER_QUESTION,
-                    min_depth=0,
+                    limit=limit,
+                    min_depth=min_depth,
                 )
             except (RemoteRefusal, Unreachable) as problem:
                 log.info("no events before {event_id}: {problem}", event_id=event.event_id, problem=problem)
@@ -118,7 +124,22 @@ class Gaps:
             found.update((one.event_id, one) for one in new)
             edge = new
         found.pop(event.event_id, None)
-        return topological_order(self._connected(event, found))
+        # Nobody may slip us anything else.
+        return topological_order(leading_to(event.prev_events, found).values())
+
+    async def _newest_known(self, room_id: RoomID) -> list[EventID]:
+        """The forward extremities and what lies before them, as far as a question may name it.
+
+        The extremities alone would not do: what our users have said meanwhile need not have arrived there.
+        """
+        layer = list(await self._receiver.extremities(room_id))
+        known = dict.fromkeys(layer)
+        while layer and len(known) < MAX_EARLIEST:
+            rows = await self._receiver.rows(layer)
+            prevs = dict.fromkeys(prev_id for row in rows.values() for prev_id in row.event.prev_events)
+            layer = [prev_id for prev_id in prevs if prev_id not in known]
+            known.update(dict.fromkeys(layer))
+        return list(known)[:MAX_EARLIEST]
 
     async def told_states(
         self, origin: ServerName, events: Sequence[Event], give_up_ms: float
@@ -171,22 +192,13 @@ class Gaps:
             for event_id, row in rows.items()
             if row.event.is_state and row.event.room_id == room_id and not row.standing.is_rejected
         )
-        if ("m.room.create", "") not in state:
+        create_id = state.get(CREATE)
+        if create_id is None:
             raise CannotDecide(f"The state before {event.event_id}, as it was told, lacks the create event.")
+        if create_id != (await self._receiver.newest_state(room_id)).get(CREATE):
+            raise CannotDecide(f"The state before {event.event_id}, as it was told, is that of another room.")
         return state
 
     async def _unknown_prevs(self, edge: Sequence[Event], found: Mapping[EventID, Event]) -> set[EventID]:
         prevs = [prev_id for at_edge in edge for prev_id in at_edge.prev_events if prev_id not in found]
         return set(await unknown_among(self._receiver, prevs, or_outlier=True))
-
-    @staticmethod
-    def _connected(event: Event, found: dict[EventID, Event]) -> list[Event]:
-        """Those of `found` that lie before `event`: nobody may slip us anything else."""
-        before: dict[EventID, Event] = {}
-        to_visit = list(event.prev_events)
-        while to_visit:
-            earlier = found.get(to_visit.pop())
-            if earlier is not None and earlier.event_id not in before:
-                before[earlier.event_id] = earlier
-                to_visit.extend(earlier.prev_events)
-        return list(before.values())

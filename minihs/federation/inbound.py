@@ -32,6 +32,7 @@ from minihs.store.events import Standing
 log = Logger()
 
 MAX_CHAINS_FETCHED = 5  # for one event and those before it
+FETCHES_WAITING = 200  # events of one server in one room that lack something
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -65,6 +66,8 @@ class InboundEvents:
         self._gaps = gaps
         self._lanes = lanes
         self._judge_rights = judge.received
+        # One server has us fetch one thing at a time about one room.
+        self._fetching: Lanes[tuple[ServerName, RoomID]] = Lanes(FETCHES_WAITING)
 
     async def receive(self, origin: ServerName, event: Event, *, forward: bool = False) -> Received:
         """Judge a genuine event that `origin` sent, and keep it; what is missing is asked of `origin`.
@@ -76,6 +79,23 @@ class InboundEvents:
         known = await self._known(event.event_id)
         if known is not None:
             return known
+        if not await self._lacks(event):
+            return await self._lanes.run(
+                event.room_id, lambda: self._receive(origin, event, Bridge(), forward)
+            )
+        return await self._fetching.run(
+            (origin, event.room_id), lambda: self._fetch_and_receive(origin, event, forward)
+        )
+
+    async def _lacks(self, event: Event) -> bool:
+        """Whether something must be fetched to judge the event."""
+        return bool(
+            await unknown_among(self._receiver, event.prev_events, or_outlier=True)
+            or await unknown_among(self._receiver, authorising_ids(event))
+        )
+
+    async def _fetch_and_receive(self, origin: ServerName, event: Event, forward: bool) -> Received:
+        # Asked only now: what came before it from there has often brought what this one lacked, too.
         bridge = Bridge()
         if await unknown_among(self._receiver, event.prev_events, or_outlier=True):
             bridge = await self._gaps.bridge(origin, event)
@@ -118,11 +138,23 @@ class InboundEvents:
         verdict = await self._verdict(event, state_before, None)
         return f"{verdict.rule}: {verdict.reason}" if isinstance(verdict, Reject) else None
 
+    async def check_create(self, event: Event) -> None:
+        """Raises CannotDecide for a create event that is not the room's.
+
+        Until v11 the rules allow any number of them to the server that the room ID names: each would be a
+        way to begin the room anew.
+        """
+        if event.type == "m.room.create":
+            state = await self._receiver.newest_state(event.room_id)
+            if state.get(CREATE) != event.event_id:
+                raise CannotDecide(f"The room {event.room_id} has its create event, and it is another one.")
+
     async def _judge(
         self, origin: ServerName, event: Event, state_before: StateMap, *, bridged: bool, forward: bool
     ) -> Received:
         """Checks 4 to 6, and what follows from them."""
         newest = await self._receiver.newest_state(event.room_id)
+        await self.check_create(event)
         if bridged:
             # We have missed something, so our view of the room may be old. Resolved with the event's it still
             # keeps out whoever makes gaps on purpose: bans win.

@@ -30,6 +30,9 @@ class Receiver(Protocol):
     async def extremities(self, room_id: RoomID) -> tuple[EventID, ...]:
         """The room's forward extremities."""
 
+    async def lowest_depth(self, room_id: RoomID) -> int:
+        """The lowest depth of any accepted event of the room: where our part of its history begins."""
+
     async def newest_state(self, room_id: RoomID) -> StateMap:
         """The room's current state."""
 

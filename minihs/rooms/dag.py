@@ -8,7 +8,7 @@ versions.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from minihs.events.event import Event
 from minihs.events.ids import EventID
@@ -124,20 +124,16 @@ def topological_order(
     return ordered
 
 
-def missing_prevs(events: Iterable[Event], known: Collection[EventID]) -> tuple[EventID, ...]:
-    """The `prev_events` that are neither among `events` nor `known`, sorted."""
-    events = tuple(events)
-    here = {event.event_id for event in events}
-    return tuple(
-        sorted(
-            {
-                prev_id
-                for event in events
-                for prev_id in event.prev_events
-                if prev_id not in here and prev_id not in known
-            }
-        )
-    )
+def leading_to(event_ids: Iterable[EventID], among: Mapping[EventID, Event]) -> dict[EventID, Event]:
+    """These events and what they follow, directly or not, as far as links within `among` lead."""
+    found: dict[EventID, Event] = {}
+    to_visit = list(event_ids)
+    while to_visit:
+        event = among.get(to_visit.pop())
+        if event is not None and event.event_id not in found:
+            found[event.event_id] = event
+            to_visit.extend(event.prev_events)
+    return found
 
 
 def extremities_after(

@@ -154,6 +154,13 @@ class EventStore:
         )
         return [self.from_columns(columns) for columns in found]
 
+    async def lowest_depth(self, room_id: RoomID) -> int:
+        """The lowest depth of an accepted event of the room; 0 when there is none."""
+        (depth,) = await self._reader.one(
+            "SELECT MIN(depth) FROM events WHERE room_id = ? AND standing = 0", (room_id,)
+        )
+        return depth or 0
+
     async def all_children(self, event_id: EventID) -> list[EventID]:
         """The events that name `event_id` as a previous event."""
         found = await self._reader.all(

@@ -16,7 +16,7 @@ from minihs.rooms.dag import (
     auth_chain,
     authorising_ids,
     extremities_after,
-    missing_prevs,
+    leading_to,
     topological_order,
 )
 
@@ -138,15 +138,15 @@ class TestTopologicalOrder:
         )
 
 
-def test_missing_prevs_are_those_neither_known_nor_brought_along() -> None:
+def test_what_leads_to_an_event_is_found_within_the_given_events_alone() -> None:
     room = Drawing("11")
-    message(room, "$had")
-    message(room, "$lost_b")
-    message(room, "$lost_a")
-    first = message(room, "$first", prev=["$had", "$lost_b"])
-    second = message(room, "$second", prev=["$first", "$lost_a", "$lost_b"])
-    assert missing_prevs([first, second], {EventID("$had")}) == ("$lost_a", "$lost_b")
-    assert missing_prevs([second], room.events) == ()
+    message(room, "$older")
+    message(room, "$old", prev=["$older"])
+    message(room, "$aside", prev=["$old"])
+    message(room, "$new", prev=["$old"])
+    assert list(leading_to([EventID("$new")], room.events)) == ["$new", "$old", "$older"]
+    without_old = {event_id: event for event_id, event in room.events.items() if event_id != "$old"}
+    assert list(leading_to([EventID("$new")], without_old)) == ["$new"]
 
 
 class TestExtremities:

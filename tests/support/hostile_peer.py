@@ -142,7 +142,9 @@ class HostilePeer:
                 self.room.events[prev_id]
                 for event in layer
                 for prev_id in event.prev_events
-                if prev_id in self.room.events and prev_id not in seen
+                if prev_id in self.room.events
+                and prev_id not in seen
+                and self.room.events[prev_id].depth >= body["min_depth"]
             ]
             seen |= {event.event_id for event in layer}
             found += layer

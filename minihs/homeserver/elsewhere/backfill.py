@@ -5,6 +5,8 @@ Source: Server-Server API, "Backfilling and retrieving missing events".
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -18,7 +20,7 @@ from minihs.federation.receiver import CannotDecide
 from minihs.federation.remote_rooms import RemoteRooms
 from minihs.homeserver.rooms.service import Rooms
 from minihs.platform.clock import Clock
-from minihs.rooms.dag import topological_order
+from minihs.rooms.dag import leading_to, topological_order
 from minihs.rooms.state_map import StateMap
 from minihs.store.history import HistoryStore
 
@@ -88,17 +90,24 @@ class Backfill:
             except (RemoteRefusal, Unreachable) as problem:
                 log.info("no history of {room_id}: {problem}", room_id=room_id, problem=problem)
                 continue
-            if await self._keep(server, room_id, pdus):
+            if await self._keep(server, room_id, pdus, [edge.missing for edge in edges]):
                 return True
         return False
 
-    async def _keep(self, server: ServerName, room_id: RoomID, pdus: list[dict[str, object]]) -> bool:
+    async def _keep(
+        self,
+        server: ServerName,
+        room_id: RoomID,
+        pdus: list[dict[str, object]],
+        missing: Sequence[EventID],
+    ) -> bool:
         version = await self._rooms.version_of(room_id)
         admitted = await self._admission.admit_all(pdus, version, room_id)
-        known = await self._rooms.rows(admitted.events)
+        asked_for = leading_to(missing, admitted.events)
+        known = await self._rooms.rows(asked_for)
         new = [
             event
-            for event_id, event in admitted.events.items()
+            for event_id, event in asked_for.items()
             if event_id not in known or known[event_id].standing.is_outlier
         ]
         states: dict[EventID, StateMap] = {}
@@ -106,13 +115,14 @@ class Backfill:
         fetches_left = MAX_STATES_FETCHED
         for event in topological_order(new):
             try:
-                state = await self._state_before(event, states)
-                if state is None and fetches_left:
+                if fetches_left and await self._is_after_a_gap(event, states):
                     fetches_left -= 1
                     give_up_ms = self._clock.monotonic_ms() + GAP_MS
                     told = await self._gaps.told_states(server, (event,), give_up_ms)
-                    state, _ = await self._gaps.state_before(event, {**states, **told})
-                if state is None or await self._inbound.refusal_as_history(server, event, state) is not None:
+                    states = {**told, **states}
+                state, _ = await self._gaps.state_before(event, states)
+                await self._inbound.check_create(event)
+                if await self._inbound.refusal_as_history(server, event, state) is not None:
                     continue
             except CannotDecide as problem:
                 log.info("{event_id} left out: {problem}", event_id=event.event_id, problem=problem)
@@ -123,16 +133,8 @@ class Backfill:
             await self._rooms.store_history(kept[::-1])
         return bool(kept)
 
-    async def _state_before(self, event: Event, states: dict[EventID, StateMap]) -> StateMap | None:
-        """The state before an event, from events stored or just fetched; None when one is missing."""
-        if not event.prev_events and event.type == "m.room.create":
-            return StateMap()
-        forks: list[StateMap] = []
-        for prev_id in event.prev_events:
-            state = states.get(prev_id) or await self._rooms.state_after(prev_id)
-            if state is None:
-                return None
-            forks.append(state)
-        if not forks:
-            return None
-        return forks[0] if len(forks) == 1 else await self._rooms.resolve(event.version, forks)
+    async def _is_after_a_gap(self, event: Event, states: Mapping[EventID, StateMap]) -> bool:
+        """Whether the state after an event that it follows is neither stored nor among `states`."""
+        prevs = [prev_id for prev_id in event.prev_events if prev_id not in states]
+        rows = await self._rooms.rows(prevs)
+        return any(prev_id not in rows or rows[prev_id].standing.is_outlier for prev_id in prevs)

@@ -28,6 +28,9 @@ class InboundRooms:
     async def extremities(self, room_id: RoomID) -> tuple[EventID, ...]:
         return await self._rooms.extremities(room_id)
 
+    async def lowest_depth(self, room_id: RoomID) -> int:
+        return await self._rooms.lowest_depth(room_id)
+
     async def newest_state(self, room_id: RoomID) -> StateMap:
         return await self._rooms.newest_state(room_id)
 

@@ -189,7 +189,7 @@ class RoomPlacement:
         """A stored group for the state before the event: one that is there, or a delta to it."""
         if state is room.group.state:
             return room.group
-        known = await self._states.groups_after(event.prev_events[:1])
+        known = await self._states.groups_after(room.room_id, event.prev_events[:1])
         base = known[0] if known else room.group
         return self._group_near(pending.batch, base, state, pending.groups)
 
@@ -251,7 +251,7 @@ class RoomPlacement:
         others = [event_id for event_id in extremities if event_id != event.event_id]
         if not others:
             return after
-        groups = await self._states.groups_after(others)
+        groups = await self._states.groups_after(room.room_id, others)
         if groups is None:
             raise IncompleteHistory(others)
         forks = [after.state, *(group.state for group in groups)]

@@ -161,6 +161,10 @@ class Rooms:
         """The durable forward extremities."""
         return (await self._memories.one(room_id)).durable_extremities
 
+    async def lowest_depth(self, room_id: RoomID) -> int:
+        """The lowest depth of any accepted event of the room that is stored; 0 when there is none."""
+        return await self._states.lowest_depth(room_id)
+
     async def row(self, event_id: EventID) -> EventRow | None:
         """An event and its standing, also while it is being written."""
         return await self._states.maybe_row(event_id)
@@ -191,7 +195,7 @@ class Rooms:
         room = await self._memories.one(room_id)
         if frozenset(prev_events) == frozenset(room.extremities):
             return room.state
-        groups = await self._states.groups_after(prev_events)
+        groups = await self._states.groups_after(room_id, prev_events)
         if not groups:
             return None
         return await self._states.resolve(room.version, [group.state for group in groups])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from minihs.events.event import Event
-from minihs.events.ids import EventID
+from minihs.events.ids import EventID, RoomID
 from minihs.events.versions import RoomVersion
 from minihs.rooms.dag import AuthChainWalk, MissingEvents
 from minihs.rooms.resolution import resolve
@@ -72,16 +72,21 @@ class RoomStates:
         found.update(await self._events.events([event_id for event_id in wanted if event_id not in found]))
         return found
 
+    async def lowest_depth(self, room_id: RoomID) -> int:
+        """The lowest depth of a durable, accepted event of the room; 0 when there is none."""
+        return await self._events.lowest_depth(room_id)
+
     async def group(self, number: int) -> StateGroup:
         """The state group with this number."""
         return self._groups_under_way.get(number) or await self._states.one_group(number)
 
-    async def groups_after(self, event_ids: Sequence[EventID]) -> list[StateGroup] | None:
-        """The state after each of the events; None when one of them is not known, or only as an outlier."""
+    async def groups_after(self, room_id: RoomID, event_ids: Sequence[EventID]) -> list[StateGroup] | None:
+        """The state after each of the events; None when one of them is not known, only as an outlier, or of
+        another room: an event that names it as a previous one would bring that room's state along."""
         groups = []
         for event_id in event_ids:
             row = await self.maybe_row(event_id)
-            if row is None or row.after_group is None:
+            if row is None or row.after_group is None or row.event.room_id != room_id:
                 return None
             groups.append(await self.group(row.after_group))
         return groups

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from twisted.internet.defer import Deferred
 
 from minihs.events.ids import RoomID
+from minihs.events.versions import ROOM_VERSIONS
 from minihs.store.events import Standing
 from tests.support.deferreds import finish, start
+from tests.support.events import RoomBuilder
 from tests.support.federated import FederatedServer, Wire
 
 ALICE, BOB = "@alice:hs1", "@bob:hs2"
@@ -113,3 +117,25 @@ def test_two_who_read_on_at_once_need_one_fetch() -> None:
     gate.callback(None)
     assert [finish(hs2.clock, done) for done in waiting] == [True, True]
     assert sum("backfill" in path for *_, path in hs2.wire.asked) == 1
+
+
+def test_history_that_does_not_lead_to_what_we_have_is_not_kept() -> None:
+    """Whoever is asked for history may not add to it what nobody in the room has followed."""
+    hs1, hs2, room_id, early = joined_late(3)
+    aside = RoomBuilder(ROOM_VERSIONS["11"])
+    aside.room_id = room_id
+    for event_id in placed(hs1, room_id)[:-1]:
+        row = hs1.run(hs1.rooms.row(event_id))
+        assert row is not None
+        aside.add(row.event)
+    slipped_in = aside.message(ALICE, "slipped in")
+    honest = hs2.wire.peers["hs1"]
+
+    async def adding(method: str, path: str, args: Any, body: Any) -> Any:
+        answer = await honest(method, path, args, body)
+        return {**answer, "pdus": [slipped_in.pdu, *answer["pdus"]]} if "backfill" in path else answer
+
+    hs2.wire.peers["hs1"] = adding
+    assert hs2.run(hs2.federation.backfill.before(room_id)) is True
+    assert placed(hs2, room_id) == placed(hs1, room_id)
+    assert set(early) <= set(placed(hs2, room_id))

@@ -136,7 +136,7 @@ def test_a_long_gap_is_walked_in_steps_and_the_walk_ends() -> None:
         peer.message(MALLORY, str(number))
     latest = peer.room.timeline[-1]
     assert server.receive("evil", latest) == {latest.event_id: {}}
-    assert peer.asked == ["get_missing_events"] * 3
+    assert peer.asked == ["get_missing_events"] * 4
     for number in range(400):
         peer.message(MALLORY, str(number))
     latest = peer.room.timeline[-1]
@@ -279,3 +279,73 @@ def test_an_answer_with_more_events_than_any_room_has_is_not_read(monkeypatch: p
     assert "could not be fetched" in server.receive("evil", latest)[latest.event_id]["error"]
     monkeypatch.undo()
     assert server.receive("evil", latest) == {latest.event_id: {}}
+
+
+def limits_asked(peer: HostilePeer) -> list[tuple[int, list[str]]]:
+    """Makes the peer note what questions for missing events ask: how many, and not going past which."""
+    asked: list[tuple[int, list[str]]] = []
+
+    def answer(rest: list[str], args: Any, body: Any) -> Any:
+        asked.append((body["limit"], body["earliest_events"]))
+        return peer._get_missing_events(rest, args, body)
+
+    peer.lies["get_missing_events"] = answer
+    return asked
+
+
+def test_the_first_question_asks_for_few_events() -> None:
+    server, peer, _ = meeting()
+    asked = limits_asked(peer)
+    for number in range(20):
+        peer.message(MALLORY, str(number))
+    server.receive("evil", peer.room.timeline[-1])
+    assert [limit for limit, _ in asked] == [10, 50]
+
+
+def test_a_question_names_what_is_known_before_our_own_newest_events_too() -> None:
+    """The other server has not heard of our latest: it would go back to the beginning of the room."""
+    server, peer, room_id = meeting()
+    common = peer.room.timeline[-1]
+    for _ in range(5):
+        server.send(room_id, ALICE)
+    asked = limits_asked(peer)
+    missing = peer.message(MALLORY, "missing")
+    latest = peer.message(MALLORY, "latest")
+    announced_before = len(announced(server))
+    assert server.receive("evil", latest) == {latest.event_id: {}}
+    [(_, earliest)] = asked
+    assert common.event_id in earliest
+    assert announced(server)[announced_before:] == [missing.event_id, latest.event_id]
+
+
+def test_events_from_before_our_time_do_not_come_as_news() -> None:
+    """A branch that leaves the room's history before our join is joined by the state at its edge."""
+    server, peer, room_id = meeting()
+    old = peer.message(MALLORY, "old")
+    server.receive("evil", old)
+    late = FederatedServer("hs3", server.wire)
+    late.join("@carol:hs3", room_id, "hs1")
+    peer.server, peer.room.timeline = late, [old]
+    shown = len(announced(late))
+    first = peer.message(MALLORY, "first")
+    latest = peer.message(MALLORY, "latest")
+    assert late.receive("evil", latest) == {latest.event_id: {}}
+    assert announced(late)[shown:] == [first.event_id, latest.event_id]
+    assert standing(late, old) is Standing.OUTLIER
+
+
+def test_events_of_one_server_that_lack_the_same_history_fetch_it_once() -> None:
+    server, peer, _ = meeting()
+    peer.message(MALLORY, "missing")
+    latest, answered, reply = slow_transaction(server, peer, RoomID(""))
+    later = peer.message(MALLORY, "later")
+    server.clock.advance(REPLY_WITHIN_MS / 1000)
+    finish(server.clock, reply)  # the first event has been put aside
+    body = {"origin": "evil", "origin_server_ts": 1, "pdus": [later.pdu]}
+    second = start(server.answer("PUT", "/_matrix/federation/v1/send/next", {"": "evil"}, body))
+    server.clock.pump([0] * 300)
+    assert peer.asked == ["get_missing_events"]
+    answered.callback(None)
+    assert finish(server.clock, second) == {"pdus": {later.event_id: {}}}
+    assert peer.asked == ["get_missing_events"]
+    assert (standing(server, latest), standing(server, later)) == (Standing.ACCEPTED,) * 2

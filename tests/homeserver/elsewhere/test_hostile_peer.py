@@ -8,14 +8,15 @@ import pytest
 
 from minihs.events.event import Event
 from minihs.events.hashes import content_hash, event_id_of
-from minihs.events.ids import EventID
+from minihs.events.ids import EventID, RoomID
 from minihs.events.signatures import sign_pdu
-from minihs.federation.gaps import MAX_QUESTIONS, MAX_STATES
+from minihs.events.versions import ROOM_VERSIONS
+from minihs.federation.gaps import EVENTS_PER_QUESTION, MAX_STATES
 from minihs.federation.outliers import MAX_SINGLE_FETCHES
 from minihs.store.events import Standing
 from tests.homeserver.elsewhere.test_receiver import ALICE, MALLORY, meeting, standing
-from tests.support.events import resign, signer_of
-from tests.support.federated import FederatedServer
+from tests.support.events import RoomBuilder, resign, signer_of
+from tests.support.federated import FederatedServer, Wire
 from tests.support.hostile_peer import HostilePeer
 
 
@@ -194,7 +195,7 @@ def test_many_unknown_branches_are_not_all_asked_for() -> None:
     latest = resign(peer.message(MALLORY), prev_events=branches)
     assert error_of(server, latest) is not None
     assert peer.asked.count("state_ids") <= max(MAX_STATES, len(branches))
-    assert peer.asked.count("get_missing_events") <= MAX_QUESTIONS
+    assert peer.asked.count("get_missing_events") <= len(EVENTS_PER_QUESTION)
 
 
 def test_a_flood_of_unknown_rooms_leaves_nothing_behind() -> None:
@@ -221,3 +222,76 @@ def test_a_depth_that_lies_decides_nothing(depth: int) -> None:
     ours = server.send(room_id, ALICE)
     assert ours.prev_events == (event.event_id,)
     assert standing(server, ours) is Standing.ACCEPTED
+
+
+@pytest.mark.parametrize("version", ["3", "11", "12"])
+@pytest.mark.parametrize("how", ["alone", "beside a good one", "not at all"])
+def test_a_previous_event_of_another_room_does_not_bring_that_rooms_state(version: str, how: str) -> None:
+    server, peer, room_id = meeting(version)
+    elsewhere = HostilePeer("evil", server)
+    elsewhere.enter(server.create(ALICE, version), MALLORY)
+    event = peer.message(MALLORY)
+    theirs = elsewhere.room.timeline[-1].event_id
+    prevs = {"alone": [theirs], "beside a good one": [theirs, *event.prev_events]}.get(how, event.prev_events)
+    event = resign(event, prev_events=prevs)
+    peer.room.events[event.event_id] = event
+    before, state = counts(server), server.state(room_id)
+    error = error_of(server, event)
+    if how == "not at all":
+        assert error is None
+        return
+    assert error is not None
+    assert "could not be fetched" in error
+    assert standing(server, event) is None
+    assert (counts(server), server.state(room_id)) == (before, state)
+
+
+def founder(version: str) -> tuple[FederatedServer, HostilePeer, RoomID]:
+    """A room of `evil` that Alice of hs1 has joined: here evil's own create events pass the rules."""
+    wire = Wire()
+    evil = FederatedServer("evil", wire)
+    room_id = evil.create(MALLORY, version)
+    server = FederatedServer("hs1", wire)
+    server.join(ALICE, room_id, "evil")
+    peer = HostilePeer("evil", server)
+    peer.room = RoomBuilder(ROOM_VERSIONS[version])
+    peer.room.room_id = room_id
+    for event_id in server.state(room_id).values():
+        row = server.run(server.rooms.row(EventID(event_id)))
+        assert row is not None
+        peer.room.add(row.event)
+    peer.room.timeline.sort(key=lambda event: event.depth)
+    return server, peer, room_id
+
+
+@pytest.mark.parametrize("version", ["3", "10", "11"])
+@pytest.mark.parametrize("state_key", ["", "second", None])
+def test_a_second_create_event_does_not_begin_the_room_anew(version: str, state_key: str | None) -> None:
+    server, peer, room_id = founder(version)
+    first = peer.room.state["m.room.create", ""]
+    second = resign(first, state_key=state_key, content={**first.content, "m.federate": False})
+    state = server.state(room_id)
+    error = error_of(server, second)
+    assert error is not None
+    assert "has its create event" in error
+    assert standing(server, second) is None
+    assert server.state(room_id) == state
+    assert error_of(server, peer.message(MALLORY)) is None
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_state_with_another_create_event_is_that_of_another_room(same: bool) -> None:
+    server, peer, room_id = founder("11")
+    first = peer.room.state["m.room.create", ""]
+    told = dict(peer.room.state)
+    if not same:
+        told["m.room.create", ""] = resign(first, content={**first.content, "m.federate": False})
+        peer.room.events[told["m.room.create", ""].event_id] = told["m.room.create", ""]
+    edge = peer.message(MALLORY, "edge")
+    peer.states[edge.event_id] = told
+    peer.refuse("get_missing_events")
+    state = server.state(room_id)
+    latest = peer.room.make(MALLORY, "m.room.message", {}, state=told, prev_events=[edge])
+    assert (error_of(server, latest) is None) is same
+    assert server.state(room_id) == state
+    assert standing(server, latest) is (Standing.ACCEPTED if same else None)
