@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from minihs.config import Config
 from minihs.events.ids import RoomID, UserID
-from minihs.federation.remote_lookups import RemoteLookups
+from minihs.federation.remote_lookups import Direction, FoundEvent
 from minihs.federation.sender import FederationSender
 from minihs.federation.signing_keys import SigningKeys
 from minihs.homeserver.accounts.account_data import AccountData
@@ -185,6 +185,9 @@ async def wire(
     async def fetch_history(room_id: RoomID) -> bool:
         return await inbound.backfill.before(room_id)
 
+    async def fetch_towards(room_id: RoomID, ts: int, direction: Direction, found: FoundEvent | None) -> bool:
+        return await inbound.distant_times.fetch_towards(room_id, ts, direction, found)
+
     outcomes = Stream(await FutureStore(reader).last_position())
     future_news = FutureNews(outcomes, lambda *span: dialects.sync_part(*span))
     sync = await open_sync_service(
@@ -195,6 +198,7 @@ async def wire(
         account_data_stream=account_data_stream,
         publish_edu=_edu_publisher(rooms, federation.sender),
         fetch_history=fetch_history,
+        fetch_towards=fetch_towards,
         parts=(future_news,),
     )
     account_data.observe(lambda user_id, _position: sync.notifier.wake((user_id,)))
@@ -271,7 +275,7 @@ async def wire(
         summaries=summaries,
         memberships=memberships,
         known_servers=KnownServers(server_name=server_name, rooms=rooms),
-        remote=RememberedSpaces(clock, RemoteLookups(federation.client)),
+        remote=RememberedSpaces(clock, inbound.lookups),
     )
     creation = RoomCreation(
         server_name=server_name,

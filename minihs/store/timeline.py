@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -23,6 +24,14 @@ class TimelineRow(msgspec.Struct, frozen=True, gc=False):
     position: int
     event_id: EventID
     replaces: EventID | None
+
+
+class TimedRow(NamedTuple):
+    """When an event says that it was sent, and its place; in the order in which `all_by_time` gives them."""
+
+    origin_server_ts: int
+    position: int
+    event_id: EventID
 
 
 class StateChangeRow(msgspec.Struct, frozen=True, gc=False):
@@ -79,6 +88,21 @@ class TimelineStore:
             (room_id, after, upto, limit),
         )
         return [TimelineRow(*row) for row in rows]
+
+    async def all_by_time(
+        self, room_id: RoomID, ts: int, *, forwards: bool, after: TimedRow | None, limit: int
+    ) -> list[TimedRow]:
+        """The `limit` accepted events nearest to a moment in one direction, the nearest first, equal ones in
+        the order of the room; `after` goes on behind a row of an earlier answer."""
+        compare, order = (">", "") if forwards else ("<", " DESC")
+        start: tuple[int, int] = (ts, -(1 << 62) if forwards else 1 << 62) if after is None else after[:2]
+        rows = await self._reader.all(
+            "SELECT origin_server_ts, position, event_id FROM events WHERE room_id = ? AND standing = 0"
+            f" AND (origin_server_ts, position) {compare} (?, ?)"
+            f" ORDER BY origin_server_ts{order}, position{order} LIMIT ?",
+            (room_id, *start, limit),
+        )
+        return [TimedRow(*row) for row in rows]
 
     async def all_of(self, event_ids: Iterable[EventID]) -> dict[EventID, TimelineRow]:
         """The places of these events, accepted or not; unknown ids are absent."""

@@ -12,9 +12,11 @@ from minihs.federation.admission import Admission, Keys
 from minihs.federation.gaps import Gaps
 from minihs.federation.inbound import InboundEvents
 from minihs.federation.outliers import Outliers
+from minihs.federation.remote_lookups import RemoteLookups
 from minihs.federation.remote_rooms import Client, RemoteRooms
 from minihs.homeserver.elsewhere.backfill import Backfill
 from minihs.homeserver.elsewhere.distant_rooms import DistantRooms
+from minihs.homeserver.elsewhere.distant_times import DistantTimes
 from minihs.homeserver.elsewhere.edus import InboundEDUs, TakeEDU
 from minihs.homeserver.elsewhere.inbound_rooms import InboundRooms
 from minihs.homeserver.elsewhere.invited import InvitedServer
@@ -38,6 +40,7 @@ from minihs.store.inbound import InboundStore
 from minihs.store.memberships import MembershipStore
 from minihs.store.reader import Reader
 from minihs.store.rooms import RoomStore
+from minihs.store.timeline import TimelineStore
 from minihs.store.writer import Writer
 
 
@@ -51,6 +54,8 @@ class InboundFederation(msgspec.Struct, frozen=True, kw_only=True):
     spaces: SpaceServing
     remote_memberships: RemoteMemberships
     backfill: Backfill
+    distant_times: DistantTimes
+    lookups: RemoteLookups
 
 
 def make_inbound_federation(
@@ -78,7 +83,7 @@ def make_inbound_federation(
     """
     rooms = room_service.rooms
     acls = ServerACLs(rooms)
-    remote = RemoteRooms(client)
+    remote, lookups, history = RemoteRooms(client), RemoteLookups(client), HistoryStore(reader)
     admission = Admission(keys, workers)
     receiver = InboundRooms(rooms)
     outliers = Outliers(remote=remote, admission=admission, receiver=receiver, workers=workers)
@@ -86,7 +91,7 @@ def make_inbound_federation(
     inbound = InboundEvents(
         receiver=receiver, outliers=outliers, gaps=gaps, lanes=Lanes(WAITING_IN_ROOM), judge=judge
     )
-    serving = RoomServing(clock=clock, rooms=rooms, acls=acls)
+    serving = RoomServing(clock=clock, rooms=rooms, acls=acls, timeline=TimelineStore(reader))
     distant_rooms = DistantRooms(
         writer=writer,
         stream=room_service.stream,
@@ -112,6 +117,16 @@ def make_inbound_federation(
         except UnknownRoom:
             return False
 
+    backfill = Backfill(
+        server_name=signer.server_name,
+        clock=clock,
+        rooms=rooms,
+        history=history,
+        remote=remote,
+        admission=admission,
+        inbound=inbound,
+        gaps=gaps,
+    )
     return InboundFederation(
         transactions=InboundTransactions(
             clock=clock,
@@ -145,14 +160,9 @@ def make_inbound_federation(
         serving=serving,
         spaces=SpaceServing(acls=acls, summaries=summaries),
         remote_memberships=remote_memberships,
-        backfill=Backfill(
-            server_name=signer.server_name,
-            clock=clock,
-            rooms=rooms,
-            history=HistoryStore(reader),
-            remote=remote,
-            admission=admission,
-            inbound=inbound,
-            gaps=gaps,
+        backfill=backfill,
+        distant_times=DistantTimes(
+            server_name=signer.server_name, rooms=rooms, history=history, lookups=lookups, backfill=backfill
         ),
+        lookups=lookups,
     )

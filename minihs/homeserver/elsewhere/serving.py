@@ -14,6 +14,7 @@ import msgspec
 
 from minihs.events.event import Event, redact_event
 from minihs.events.ids import EventID, RoomID, ServerName, UserID, server_name_of
+from minihs.federation.remote_lookups import Direction, FoundEvent
 from minihs.homeserver.elsewhere.server_acls import ServerACLs
 from minihs.homeserver.errors import Forbidden, NotFound
 from minihs.homeserver.rooms.service import Rooms
@@ -22,6 +23,7 @@ from minihs.rooms.dag import AuthChainWalk, authorising_ids, topological_order
 from minihs.rooms.state_map import StateMap
 from minihs.rooms.visibility import VISIBILITY_KEY, HistoryVisibility, server_may_see, visibility_in
 from minihs.store.events import EventRow, Standing
+from minihs.store.timeline import TimelineStore
 
 MAX_BACKFILL = 100
 MAX_MISSING_EVENTS = 100
@@ -39,10 +41,11 @@ class StateAnswer(msgspec.Struct, frozen=True):
 class RoomServing:
     """Answers other servers. Every method raises UnknownRoom, and Forbidden for servers that may not ask."""
 
-    def __init__(self, *, clock: Clock, rooms: Rooms, acls: ServerACLs) -> None:
+    def __init__(self, *, clock: Clock, rooms: Rooms, acls: ServerACLs, timeline: TimelineStore) -> None:
         self._clock = clock
         self._rooms = rooms
         self._acls = acls
+        self._timeline = timeline
 
     async def event(self, origin: ServerName, event_id: EventID) -> Event:
         """One event; NotFound when it is not known."""
@@ -145,6 +148,17 @@ class RoomServing:
             found.extend(row for row in layer if row.standing is not Standing.REJECTED)
         visible = [await self._as_visible(origin, row) for row in found[:limit]]
         return topological_order(visible)
+
+    async def timestamp_to_event(
+        self, origin: ServerName, room_id: RoomID, ts: int, direction: Direction
+    ) -> FoundEvent:
+        """The event nearest to a moment in one direction; NotFound when there is none here."""
+        await self._check(origin, room_id)
+        for row in await self._timeline.all_by_time(
+            room_id, ts, forwards=direction == "f", after=None, limit=1
+        ):
+            return FoundEvent(row.event_id, row.origin_server_ts)
+        raise NotFound(f"There is no event here in this direction ({direction}) of {ts}.")
 
     async def _check(self, origin: ServerName, room_id: RoomID) -> None:
         """The server may ask about the room: it is in it and no ACL keeps it out."""

@@ -9,6 +9,11 @@ import msgspec
 from minihs.events.ids import RoomID, UserID
 from minihs.homeserver.history.event_format import EventFormat
 from minihs.homeserver.history.event_visibility import EventVisibility
+from minihs.homeserver.history.events_by_time import (
+    EventsByTime,
+    FetchTowards,
+    no_history_towards,
+)
 from minihs.homeserver.history.recent_events import RecentEvents
 from minihs.homeserver.history.room_history import RoomHistory
 from minihs.homeserver.history.timeline import FetchHistory, RoomTimeline, no_history
@@ -48,6 +53,7 @@ class SyncService(msgspec.Struct, frozen=True, kw_only=True):
     feed: SyncFeed
     notifier: Notifier
     timeline: RoomTimeline
+    events_by_time: EventsByTime
     event_format: EventFormat
     typing: Typing
     receipts: Receipts
@@ -67,6 +73,7 @@ async def open_sync_service(
     account_data_stream: Stream,
     publish_edu: PublishEdu,
     fetch_history: FetchHistory = no_history,
+    fetch_towards: FetchTowards = no_history_towards,
     parts: Sequence[SyncPart] = (),
 ) -> SyncService:
     """The sync service over a database, following the rooms from now on."""
@@ -148,6 +155,14 @@ async def open_sync_service(
         feed=feed,
         notifier=notifier,
         timeline=timeline,
+        events_by_time=EventsByTime(
+            timeline=timeline,
+            store=timeline_store,
+            events=events,
+            history=history,
+            visibility=visibility,
+            fetch_towards=fetch_towards,
+        ),
         event_format=event_format,
         typing=typing,
         receipts=receipts,

@@ -1,4 +1,4 @@
-"""Single events, auth chains, history and what is missing of it.
+"""Single events, auth chains, history and what is missing of it, events by time.
 
 Source: Server-Server API, "Retrieving event authorisation information", "Backfilling and retrieving missing
 events", "Retrieving events".
@@ -18,6 +18,7 @@ from minihs.http.errors import MatrixError
 from minihs.http.federation_api.paths import LIMIT, V1, event_of, room_of
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Route
+from minihs.http.timestamps import direction_of, timestamp_of
 from minihs.platform.clock import Clock
 
 
@@ -44,6 +45,7 @@ class Events:
             f"{V1}/event/{{event_id}}": self.event,
             f"{V1}/event_auth/{{room_id}}/{{event_id}}": self.event_auth,
             f"{V1}/backfill/{{room_id}}": self.backfill,
+            f"{V1}/timestamp_to_event/{{room_id}}": self.timestamp_to_event,
         }
         return [
             *(
@@ -91,6 +93,14 @@ class Events:
             min_depth=body.min_depth,
         )
         return {"events": [event.pdu for event in events]}
+
+    async def timestamp_to_event(self, request: ApiRequest) -> dict[str, Any]:
+        """GET /_matrix/federation/v1/timestamp_to_event/{roomId}"""
+        found = await self._serving.timestamp_to_event(
+            request.server, room_of(request), timestamp_of(request.query), direction_of(request.query)
+        )
+        answer: dict[str, Any] = msgspec.to_builtins(found)
+        return answer
 
     def _transaction(self, events: Sequence[Event]) -> dict[str, Any]:
         return {
