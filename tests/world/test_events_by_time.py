@@ -58,13 +58,15 @@ def test_events_that_the_user_may_not_see_are_passed_over(world: World) -> None:
     room_id = alice.create_room(
         initial_state=[{"type": "m.room.history_visibility", "content": {"history_visibility": "joined"}}]
     )
-    _, times = talk(world, alice, room_id, 3)
+    ids, times = talk(world, alice, room_id, 3)
     stranger = ask(late, room_id, times[0], "f")
     assert (stranger.status, stranger.errcode) == (403, "M_FORBIDDEN")
     late.join(room_id)
     joined = late.state(room_id)["m.room.member", late.user_id]["event_id"]
     assert found(late, room_id, times[0], "f") == joined
-    assert ask(late, room_id, times[2] - 1, "b").status == 404
+    # Before the setting, everything was for later members, too.
+    assert found(late, room_id, times[2] - 1, "b") not in ids
+    assert found(alice, room_id, times[2] - 1, "b") == ids[1]
 
 
 @pytest.mark.parametrize("direction", ["f", "b"])
