@@ -70,6 +70,8 @@ class RegistrationSection(Section, frozen=True):
     """Open registration. Safe only where nobody else can reach the server."""
     guests: bool = False
     """Whether guests may register; needs `enabled`."""
+    min_password_length: PositiveInt = 8
+    """Fewest characters of a new password, however it is set."""
 
 
 class FuturesSection(Section, frozen=True):

@@ -6,11 +6,12 @@ What a request means is decided in `site`; nothing here knows routes, tokens or 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
-from twisted.web.http import RESPONSES, HTTPChannel, Request
+from twisted.web.http import HTTPChannel, Request
 
 DRAINED_BYTES = 4 * 1024 * 1024
 """How much of a body that is too large is read and thrown away, so that the client gets to read our refusal
@@ -21,6 +22,7 @@ _CORS = (
     b"Access-Control-Allow-Methods: GET, HEAD, POST, PUT, DELETE, OPTIONS\r\n"
     b"Access-Control-Allow-Headers: X-Requested-With, Content-Type, Authorization\r\n"
 )
+_PHRASES = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 _heads: dict[tuple[int, bool, bool], bytes] = {}
 
 
@@ -164,8 +166,7 @@ def _head(status: int, cors: bool, json: bool) -> bytes:
     """Everything of a reply's head that does not change from one reply to the next."""
     head = _heads.get((status, cors, json))
     if head is None:
-        reason = RESPONSES.get(status, b"Unknown")
-        head = b"HTTP/1.1 %d %s\r\n" % (status, reason)
+        head = b"HTTP/1.1 %d %s\r\n" % (status, _PHRASES.get(status, b"Unknown"))
         if json and status != 204:
             head += b"Content-Type: application/json\r\n"
         if cors:

@@ -19,7 +19,7 @@ from minihs.homeserver.accounts.passwords import WeakPassword
 from minihs.homeserver.accounts.profiles import KeyTooLarge, ProfileTooLarge
 from minihs.homeserver.accounts.push_rules import BadRulePlace
 from minihs.homeserver.accounts.sessions import UnknownToken
-from minihs.homeserver.accounts.users import InvalidUsername, UserInUse
+from minihs.homeserver.accounts.users import InvalidUsername, UserDeactivated, UserInUse
 from minihs.homeserver.futures.errors import Overdue
 from minihs.platform.lanes import LaneFull
 from minihs.store.writer import WriterStopped
@@ -144,6 +144,7 @@ TRANSLATIONS: dict[type[Exception], Callable[[Any], MatrixError]] = {
     UnknownToken: _unknown_token,
     InvalidUsername: _plain(400, "M_INVALID_USERNAME"),
     UserInUse: _plain(400, "M_USER_IN_USE"),
+    UserDeactivated: _plain(403, "M_USER_DEACTIVATED"),
     WeakPassword: _plain(400, "M_WEAK_PASSWORD"),
     ProfileTooLarge: _plain(400, "M_PROFILE_TOO_LARGE"),
     KeyTooLarge: _plain(400, "M_KEY_TOO_LARGE"),

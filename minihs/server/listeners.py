@@ -8,11 +8,12 @@ import msgspec
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import CannotListenError
 
-from minihs.config import parse_listen
+from minihs.config import LoggingSection, parse_listen
+from minihs.http import request_log
 from minihs.http.addresses import TrustedProxies
 from minihs.http.federation_api.authentication import SignedRequests
 from minihs.http.routing import Router
-from minihs.http.site import ApiFactory
+from minihs.http.site import ApiFactory, Finished, Observer
 from minihs.platform.network import Network
 from minihs.server.platform import CannotStart
 from minihs.server.routes import client_routes, federation_routes
@@ -38,7 +39,7 @@ class Server:
         self.parts = parts
         self._network = network
         self._metrics = None if config.metrics.listen is None else _metrics(parts)
-        observer = None if self._metrics is None else self._metrics.request_finished
+        observer = _observer(config.logging, self._metrics)
         try:
             proxies = TrustedProxies(config.http.trusted_proxies)
         except ValueError as error:
@@ -109,6 +110,21 @@ class Server:
         self._ports.append(listening)
         actual = listening.getHost()
         return f"[{actual.host}]:{actual.port}" if ":" in actual.host else f"{actual.host}:{actual.port}"
+
+
+def _observer(logging: LoggingSection, metrics: Metrics | None) -> Observer | None:
+    """Who is told of every request: nobody, unless it is to be counted or logged."""
+    observers = [] if metrics is None else [metrics.request_finished]
+    if "debug" in (logging.level, logging.levels.get(request_log.NAME)):
+        observers.append(request_log.request_finished)
+    if len(observers) < 2:
+        return observers[0] if observers else None
+
+    def everybody(finished: Finished) -> None:
+        for observer in observers:
+            observer(finished)
+
+    return everybody
 
 
 def _metrics(parts: Parts) -> Metrics:

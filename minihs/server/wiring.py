@@ -156,7 +156,9 @@ async def wire(
         server_name=server_name,
         clock=clock,
         entropy=entropy,
-        passwords=Passwords(platform.workers, entropy, password_cost),
+        passwords=Passwords(
+            platform.workers, entropy, password_cost, min_length=config.registration.min_password_length
+        ),
         sessions=sessions,
         account_data=account_data,
     )

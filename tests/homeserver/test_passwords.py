@@ -82,6 +82,16 @@ def test_a_new_password_is_neither_too_short_nor_too_long(
             passwords.check_new(password)
 
 
+@pytest.mark.parametrize(("password", "good"), [("123", False), ("1234", True)])
+def test_how_long_a_new_password_must_be_is_a_setting(password: str, good: bool) -> None:
+    passwords = Passwords(InlineWorkers(), SeededEntropy(1), CHEAP, min_length=4)
+    if good:
+        passwords.check_new(password)
+    else:
+        with pytest.raises(WeakPassword, match="at least 4 characters"):
+            passwords.check_new(password)
+
+
 def test_a_hash_made_at_another_cost_is_outdated(passwords: Passwords) -> None:
     dearer = Passwords(InlineWorkers(), SeededEntropy(2), PasswordCost(passes=2, memory_kib=8))
     password_hash = run(passwords.hash(GOOD_PASSWORD))

@@ -6,7 +6,7 @@ import pytest
 
 from minihs.events.ids import UserID
 from minihs.homeserver.accounts.passwords import PasswordCost, Passwords, WeakPassword
-from minihs.homeserver.accounts.users import InvalidUsername, UserInUse
+from minihs.homeserver.accounts.users import InvalidUsername, UserDeactivated, UserInUse
 from minihs.homeserver.errors import Forbidden, NotFound
 from minihs.platform.workers import InlineWorkers
 from tests.support.accounts import GOOD_PASSWORD, AccountsWorld
@@ -92,6 +92,8 @@ def test_a_deactivated_account_can_only_be_deactivated_again(world: AccountsWorl
             world.run(work)
     row = world.run(world.users.maybe_user(ALICE))
     assert (row.is_deactivated, row.password_hash, row.is_admin) == (True, None, False)
+    with pytest.raises(UserDeactivated):
+        world.run(world.users.authenticate("alice", GOOD_PASSWORD))
     world.run(world.users.deactivate(ALICE))
 
 

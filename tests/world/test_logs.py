@@ -180,3 +180,12 @@ def test_the_ears_hear(ears: Ears) -> None:
         raise ValueError("in-a-traceback")
     for leaked in ("in-the-sentence", "in-a-value", "in-a-traceback"):
         assert any(leaked in text for text in ears.heard)
+
+
+@pytest.mark.parametrize("settings", [{}, {"logging.levels": {"minihs.http.request_log": "debug"}}])
+def test_requests_are_logged_when_that_is_asked_for(ears: Ears, settings: dict[str, Any]) -> None:
+    world = World("hs1", **settings)
+    world["hs1"].driver.request("GET", f"{C}/v3/rooms/!secret:hs1/state/m.room.name/", token="nobody")
+    lines = [text for text in ears.heard if "/rooms/{room_id}/state/" in text]
+    assert any(": 401 in " in text for text in lines) is bool(settings)
+    assert not any("!secret" in text for text in ears.heard)

@@ -27,13 +27,15 @@ class PasswordCost(msgspec.Struct, frozen=True, kw_only=True):
 
     passes: int = 2
     memory_kib: int = 19 * 1024
-    min_length: int = 8
 
 
 class Passwords:
     """Hashes and verifies; `workers` takes the time, `entropy` gives the salts."""
 
-    def __init__(self, workers: Workers, entropy: Entropy, cost: PasswordCost | None = None) -> None:
+    def __init__(
+        self, workers: Workers, entropy: Entropy, cost: PasswordCost | None = None, *, min_length: int = 8
+    ) -> None:
+        self._min_length = min_length
         self._workers = workers
         self._entropy = entropy
         self._cost = cost or PasswordCost()
@@ -43,8 +45,8 @@ class Passwords:
 
     def check_new(self, password: str) -> None:
         """WeakPassword unless `password` may be set."""
-        if len(password) < self._cost.min_length:
-            raise WeakPassword(f"A password has at least {self._cost.min_length} characters.")
+        if len(password) < self._min_length:
+            raise WeakPassword(f"A password has at least {self._min_length} characters.")
         if len(password.encode("utf-8")) > MAX_PASSWORD_BYTES:
             raise WeakPassword(f"A password has at most {MAX_PASSWORD_BYTES} bytes.")
 

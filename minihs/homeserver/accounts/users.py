@@ -32,6 +32,10 @@ class InvalidUsername(HomeserverError):
     """Nobody can be called so here (400 `M_INVALID_USERNAME`)."""
 
 
+class UserDeactivated(HomeserverError):
+    """The account has ended (403 `M_USER_DEACTIVATED`)."""
+
+
 class UserInUse(HomeserverError):
     """The name is taken, if only by an account that was deactivated (400 `M_USER_IN_USE`)."""
 
@@ -148,13 +152,16 @@ class Users:
     async def authenticate(self, user: str, password: str) -> UserRow:
         """The active account of that name and password.
 
-        Forbidden says only that the two do not belong together, and takes as long, whether there is such a
-        user or not.
+        UserDeactivated when there was one of that name. Forbidden says only that the two do not belong
+        together, and takes as long, whether there is such a user or not.
         """
         user_id = self.user_id_of(user)
         row = None if user_id is None else await self._store.maybe_user(user_id)
         password_hash = None if row is None else row.password_hash
-        if not await self._passwords.verify(password, password_hash) or row is None or row.is_deactivated:
+        matches = await self._passwords.verify(password, password_hash)
+        if row is not None and row.is_deactivated:
+            raise UserDeactivated("This account was deactivated.")
+        if row is None or not matches:
             raise Forbidden("The username or the password is wrong.")
         if password_hash is not None and self._passwords.is_outdated(password_hash):
             await self._store_password(row.user_id, await self._passwords.hash(password))

@@ -1,0 +1,26 @@
+"""A line for every request, at level `debug`: method, route, status and time. No path, no address, no token.
+
+Requests are counted and timed by `metrics`.
+"""
+
+from __future__ import annotations
+
+from twisted.logger import Logger
+
+from minihs.http.site import Finished
+
+log = Logger()
+
+NAME = __name__
+"""The name by which `logging.levels` turns it on alone."""
+
+
+def request_finished(finished: Finished) -> None:
+    """An observer of `ApiFactory`."""
+    log.debug(
+        "{method} {route}: {status} in {milliseconds:.1f} ms",
+        method=finished.method,
+        route=finished.route or "(no such route)",
+        status=finished.status,
+        milliseconds=finished.seconds * 1000,
+    )
