@@ -168,12 +168,12 @@ class EventStore:
         )
         return [child for (child,) in found]
 
-    async def all_redactions_of(self, event_id: EventID) -> list[EventRow]:
-        """Accepted redactions that name `event_id`, oldest first: for a target that comes late."""
+    async def all_redactions_of(self, event_ids: Iterable[EventID]) -> list[EventRow]:
+        """Accepted redactions that name one of these events, oldest first: for targets that come late."""
         found = await self._reader.all(
-            _SELECT + " JOIN redactions d USING (event_id) WHERE d.redacts = ? AND e.standing = 0"
-            " ORDER BY e.position",
-            (event_id,),
+            _SELECT + " JOIN redactions d USING (event_id)"
+            " WHERE d.redacts IN (SELECT value FROM json_each(?)) AND e.standing = 0 ORDER BY e.position",
+            (msgspec.json.encode(list(event_ids)).decode(),),
         )
         return [self.from_columns(columns) for columns in found]
 

@@ -195,7 +195,7 @@ class RoomCommits:
             (event.event_id,),
         )
         if redaction_target is not None:
-            self.redact(pending, redaction_target, event)
+            self.redact(pending, redaction_target.event.event_id, event.event_id)
         self._add_outbound(pending, position, event, servers_before)
         for observer in self._observers:
             observer.event_queued(event, batch)
@@ -240,10 +240,10 @@ class RoomCommits:
             )
             pending.room.set_membership(user_id, membership)
 
-    def redact(self, pending: Pending, target: EventRow, redaction: Event) -> None:
-        """Serve `target` in redacted form once `pending` is durable."""
-        self._events.redact(pending.batch, target.event.event_id, redaction.event_id)
-        pending.redacted.append(target.event.event_id)
+    def redact(self, pending: Pending, target_id: EventID, redaction_id: EventID) -> None:
+        """Serve the target in redacted form once `pending` is durable."""
+        self._events.redact(pending.batch, target_id, redaction_id)
+        pending.redacted.append(target_id)
 
     def submit(self, pending: Pending) -> None:
         """Hand the batch to the writer, behind everything that was submitted before."""

@@ -69,7 +69,7 @@ async def open_room_service(
         on_failed=memories.drop,
         wake_federation=wake_federation,
     )
-    redactions = RoomRedactions(events, states, commits)
+    redactions = RoomRedactions(states)
     placement = RoomPlacement(
         server_name=signer.server_name,
         writer=writer,

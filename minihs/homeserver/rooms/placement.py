@@ -6,11 +6,12 @@ Everything runs under the room's lock, because a state resolution may have to wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
-from minihs.events.event import Event
+from minihs.events.event import Event, redact_event
 from minihs.events.ids import EventID, ServerName, server_name_of
 from minihs.events.versions import RoomVersion
 from minihs.homeserver.rooms.commits import Pending, RoomCommits
@@ -98,6 +99,7 @@ class RoomPlacement:
         batch = Batch()
         for event, refusal in events:
             self._add_outlier(batch, event, refusal)
+        self._redact(batch, await self._redactions.by_earlier(event for event, _ in events))
         await self._writer.submit(batch)
 
     async def store_history(self, events: Sequence[tuple[Event, StateMap]]) -> None:
@@ -116,9 +118,15 @@ class RoomPlacement:
                 after_group=after.number,
             )
             self._events.add(batch, row, may_be_known=True)
+        redacted = await self._redactions.in_history(events)
+        self._redact(batch, redacted)
         await self._writer.submit(batch)
-        for event, _ in events:
-            self._events.forget(event.event_id)
+        for event_id in (*(event.event_id for event, _ in events), *redacted):
+            self._events.forget(event_id)
+
+    def _redact(self, batch: Batch, redacted: Mapping[EventID, EventID]) -> None:
+        for event_id, redaction_id in redacted.items():
+            self._events.redact(batch, event_id, redaction_id)
 
     async def _place(
         self,
@@ -136,6 +144,7 @@ class RoomPlacement:
         extremities, current = room.extremities, room.group
         changes: tuple[StateChange, ...] = ()
         changed: dict[EventID, Event] = {}
+        redacted_by: EventID | None = None
         if standing is Standing.ACCEPTED:
             if not await self._has_accepted_child(event):
                 extremities = await self._extremities_after(room, event)
@@ -147,7 +156,10 @@ class RoomPlacement:
                     if change.new is not None and change.new != event.event_id
                 )
                 changed[event.event_id] = event
-            await self._redactions.apply(pending, event, before.state)
+            target = await self._redactions.target(event, before.state)
+            if target is not None:
+                self._commits.redact(pending, target.event.event_id, event.event_id)
+            redacted_by = (await self._redactions.by_earlier((event,))).get(event.event_id)
 
             while reading := self._commits.must_read(room.room_id, [(event.type, event.state_key)]):
                 await reading
@@ -161,9 +173,12 @@ class RoomPlacement:
             before_group=before.number,
             after_group=after.number,
         )
+        self._events.add(pending.batch, row, may_be_known=True)
+        if redacted_by is not None:
+            self._commits.redact(pending, event.event_id, redacted_by)
+            row = replace(row, event=redact_event(event), redacted_by=redacted_by)
         pending.rows.append(row)
         pending.changes.append(changes)
-        self._events.add(pending.batch, row, may_be_known=True)
         servers = room.server_list()
         self._commits.add_changes(pending, row.position, changes, changed)
         self._rooms.replace_extremities(pending.batch, room.room_id, room.extremities, extremities)

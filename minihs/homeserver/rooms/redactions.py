@@ -6,58 +6,74 @@ when both events are here (room version 3, "Handling redactions"), in whichever 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from minihs.events.event import Event
-from minihs.events.ids import UserID, server_name_of
+from minihs.events.ids import EventID, RoomID, UserID, server_name_of
 from minihs.events.versions import RoomVersion
-from minihs.homeserver.rooms.commits import Pending, RoomCommits
 from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.homeserver.rooms.memory import RoomMemory
 from minihs.homeserver.rooms.states import RoomStates
 from minihs.rooms.power import CREATE, POWER_LEVELS, PowerLevels
 from minihs.rooms.state_map import StateMap
-from minihs.store.events import EventRow, EventStore
+from minihs.store.events import EventRow
 
 
 class RoomRedactions:
-    """Finds targets and decides."""
+    """Finds targets and decides. A redaction is judged by the state before it, whichever event came first."""
 
-    def __init__(self, events: EventStore, states: RoomStates, commits: RoomCommits) -> None:
-        self._events = events
+    def __init__(self, states: RoomStates) -> None:
         self._states = states
-        self._commits = commits
-
-    async def apply(self, pending: Pending, event: Event, state_before: StateMap) -> None:
-        """Redact what `event` redacts, and `event` itself if a redaction of it came first."""
-        if event.redacts is not None:
-            target = await self._states.maybe_row(event.redacts)
-            if (
-                target is not None
-                and target.event.room_id == event.room_id
-                and await self.applies(event.sender, event.version, target, state_before)
-            ):
-                self._commits.redact(pending, target, event)
-        for redaction in await self._events.all_redactions_of(event.event_id):
-            if redaction.event.room_id != event.room_id:
-                continue
-            target = EventRow(event=event, position=0)
-            if await self.applies(redaction.event.sender, event.version, target, state_before):
-                self._commits.redact(pending, target, redaction.event)
-                break
 
     async def target_of(self, draft: EventDraft, room: RoomMemory) -> EventRow | None:
         """The event that one of our own redactions applies to; None when there is none."""
         if draft.redacts is None:
             return None
-        target = await self._states.maybe_row(draft.redacts)
-        if target is None or target.event.room_id != room.room_id:
-            return None
-        return target if await self.applies(draft.sender, room.version, target, room.state) else None
+        return await self._target(draft.redacts, room.room_id, draft.sender, room.version, room.state)
 
-    async def applies(self, sender: UserID, version: RoomVersion, target: EventRow, state: StateMap) -> bool:
+    async def target(self, redaction: Event, state_before: StateMap) -> EventRow | None:
+        """The event that is here already and that `redaction` applies to."""
+        if redaction.redacts is None:
+            return None
+        return await self._target(
+            redaction.redacts, redaction.room_id, redaction.sender, redaction.version, state_before
+        )
+
+    async def by_earlier(self, events: Iterable[Event]) -> dict[EventID, EventID]:
+        """Which of these events, new here, are redacted, each with the redaction that was here before it."""
+        by_id = {event.event_id: event for event in events}
+        found: dict[EventID, EventID] = {}
+        for row in await self._states.redactions_of(by_id):
+            redaction = row.event
+            if redaction.redacts is None or redaction.redacts in found or row.before_group is None:
+                continue
+            target = by_id[redaction.redacts]
+            state = (await self._states.group(row.before_group)).state
+            if redaction.room_id == target.room_id and await self.applies(
+                redaction.sender, redaction.version, target, state
+            ):
+                found[target.event_id] = redaction.event_id
+        return found
+
+    async def in_history(self, events: Sequence[tuple[Event, StateMap]]) -> dict[EventID, EventID]:
+        """What is redacted by or among these events, new here, each with the state before it."""
+        found = await self.by_earlier(event for event, _ in events)
+        by_id = {event.event_id: event for event, _ in events}
+        for redaction, state in events:
+            if redaction.redacts is None or redaction.redacts in found:
+                continue
+            target = by_id.get(redaction.redacts)
+            if target is None:
+                applies = await self.target(redaction, state) is not None
+            else:
+                applies = await self.applies(redaction.sender, redaction.version, target, state)
+            if applies:
+                found[redaction.redacts] = redaction.event_id
+        return found
+
+    async def applies(self, sender: UserID, version: RoomVersion, target: Event, state: StateMap) -> bool:
         """Whether `sender` may redact the target: by power, or as a user of the same server."""
-        if target.redacted_by is not None:
-            return False
-        if server_name_of(sender) == server_name_of(target.event.sender):
+        if server_name_of(sender) == server_name_of(target.sender):
             return True
         events = await self._states.events(
             [state[key] for key in (CREATE, POWER_LEVELS) if state.get(key) is not None]
@@ -67,3 +83,11 @@ class RoomRedactions:
             return False
         power = PowerLevels.of(by_key, version)
         return power.level_of(sender) >= power.redact
+
+    async def _target(
+        self, target_id: EventID, room_id: RoomID, sender: UserID, version: RoomVersion, state: StateMap
+    ) -> EventRow | None:
+        target = await self._states.maybe_row(target_id)
+        if target is None or target.event.room_id != room_id or target.redacted_by is not None:
+            return None
+        return target if await self.applies(sender, version, target.event, state) else None

@@ -13,7 +13,7 @@ from minihs.events.versions import RoomVersion
 from minihs.rooms.dag import AuthChainWalk, MissingEvents
 from minihs.rooms.resolution import resolve
 from minihs.rooms.state_map import StateMap
-from minihs.store.events import EventRow, EventStore
+from minihs.store.events import EventRow, EventStore, Standing
 from minihs.store.state import StateGroup, StateStore
 
 
@@ -32,17 +32,22 @@ class RoomStates:
         self._events = events
         self._states = states
         self._rows_under_way: dict[EventID, EventRow] = {}
+        self._redactions_under_way: dict[EventID, EventRow] = {}
         self._groups_under_way: dict[int, StateGroup] = {}
 
     def under_way(self, rows: Iterable[EventRow], groups: Iterable[StateGroup]) -> None:
         """These are in the writer's queue from now on."""
-        self._rows_under_way.update((row.event.event_id, row) for row in rows)
+        for row in rows:
+            self._rows_under_way[row.event.event_id] = row
+            if row.event.redacts is not None and row.standing is Standing.ACCEPTED:
+                self._redactions_under_way[row.event.event_id] = row
         self._groups_under_way.update((group.number, group) for group in groups)
 
     def settled(self, rows: Iterable[EventRow], groups: Iterable[StateGroup]) -> None:
         """These have become durable, or have failed."""
         for row in rows:
             self._rows_under_way.pop(row.event.event_id, None)
+            self._redactions_under_way.pop(row.event.event_id, None)
         for group in groups:
             self._groups_under_way.pop(group.number, None)
 
@@ -71,6 +76,12 @@ class RoomStates:
         }
         found.update(await self._events.events([event_id for event_id in wanted if event_id not in found]))
         return found
+
+    async def redactions_of(self, event_ids: Iterable[EventID]) -> list[EventRow]:
+        """Accepted redactions that name one of these events, oldest first."""
+        wanted = list(event_ids)
+        under_way = [row for row in self._redactions_under_way.values() if row.event.redacts in wanted]
+        return [*await self._events.all_redactions_of(wanted), *under_way]
 
     async def lowest_depth(self, room_id: RoomID) -> int:
         """The lowest depth of a durable, accepted event of the room; 0 when there is none."""
