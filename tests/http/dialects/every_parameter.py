@@ -33,7 +33,7 @@ SCHEDULING: dict[str, tuple[str, str, Any, str]] = {
     ),
     "parent": ("future-id", f"{C}/v3/rooms/{{}}/send/m.x/{{}}?future_timeout=60000", {}, "future_id"),
 }
-"""How a future of each kind comes to be: dialect, path with room and transaction, body, its ID in the reply."""
+"""How a future of each kind comes to be: dialect, path with room and transaction, body, ID in the reply."""
 
 
 class Parameter(NamedTuple):
