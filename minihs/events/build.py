@@ -48,13 +48,15 @@ def build_event(
     auth_events: Sequence[EventID],
     redacts: EventID | None = None,
     sticky_duration_ms: int | None = None,
+    fields: Mapping[str, Any] | None = None,
 ) -> Event:
     """A new event, hashed and signed.
 
     `room_id` is `None` exactly for the create event of a room whose ID is that event's hash (v12). `content`
     is handed over and shared by the event; it must be strict canonical JSON in every room version. `redacts`
-    goes where the version keeps it. `sticky_duration_ms` makes the event sticky (MSC4354). `depth` stays at
-    the limit once it has got there.
+    goes where the version keeps it. `sticky_duration_ms` makes the event sticky (MSC4354). `fields` stand
+    beside the content, as drafts of other event formats have them. `depth` stays at the limit once it has got
+    there.
 
     Raises `InvalidEvent` for content that cannot be sent, `EventTooLarge` for sizes over the limits.
     """
@@ -85,6 +87,8 @@ def build_event(
         pdu["redacts"] = redacts
     if sticky_duration_ms is not None:
         pdu[STICKY] = {"duration_ms": sticky_duration_ms}  # MSC4354
+    if fields is not None:
+        pdu.update(fields)
     pdu["hashes"] = {"sha256": content_hash(pdu)}
 
     essential = essential_bytes(redact(pdu, version))

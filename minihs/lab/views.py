@@ -15,6 +15,7 @@ from minihs.events.ids import EventID, RoomID
 from minihs.lab.servers import LabServer
 from minihs.lab.watching import describe, short
 from minihs.store.events import EventRow, EventStore, Standing
+from minihs.store.futures import FutureStore
 from minihs.store.rooms import RoomStore
 from minihs.store.state import StateStore
 
@@ -100,6 +101,18 @@ def view_of(server: LabServer, room_id: str) -> RoomView | None:
         dict(group.state.items()),
         tuple(_now(server, rooms.all_extremities(RoomID(room_id)))),
     )
+
+
+def rooms_of(server: LabServer) -> list[RoomView]:
+    """What the server believes of every room that it knows."""
+    rooms = _now(server, RoomStore(server.database.reader).all_rooms())
+    return [view for room_id in rooms if (view := view_of(server, room_id)) is not None]
+
+
+def scheduled_futures(server: LabServer) -> int:
+    """How many futures wait on the server."""
+    total: int = _now(server, FutureStore(server.database.reader).one_total())
+    return total
 
 
 def differences(views: Sequence[RoomView]) -> list[str]:

@@ -245,6 +245,14 @@ class EventStore:
                     (event.redacts, event.event_id),
                 )
 
+    def release(self, batch: Batch, row: EventRow) -> None:
+        """Give an event that was withheld (stored as soft-failed) its place among the accepted ones."""
+        batch.add(
+            "UPDATE events SET position = ?, standing = 0, refusal = NULL"
+            " WHERE event_id = ? AND standing = 1",
+            (row.position, row.event.event_id),
+        )
+
     def redact(self, batch: Batch, event_id: EventID, redaction_id: EventID) -> None:
         """Serve `event_id` in redacted form from now on; the first redaction that applies is kept."""
         batch.add(

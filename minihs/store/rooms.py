@@ -37,6 +37,11 @@ class RoomStore:
         row = await self._reader.maybe("SELECT version, state_group FROM rooms WHERE room_id = ?", (room_id,))
         return None if row is None else RoomRow(room_id, *row)
 
+    async def all_rooms(self) -> list[RoomID]:
+        """Every room that this server knows, in order of room ID."""
+        found = await self._reader.all("SELECT room_id FROM rooms ORDER BY room_id")
+        return [room_id for (room_id,) in found]
+
     async def all_extremities(self, room_id: RoomID) -> list[EventID]:
         """The forward extremities, in order of event ID."""
         found = await self._reader.all(

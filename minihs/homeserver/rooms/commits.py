@@ -17,11 +17,11 @@ from twisted.python.failure import Failure
 
 from minihs.events.event import Event
 from minihs.events.ids import EventID, RoomID, ServerName, UserID, server_name_of
-from minihs.homeserver.rooms.drafts import EventDraft
+from minihs.homeserver.rooms.drafts import EventDraft, Reach
 from minihs.homeserver.rooms.memory import RoomMemory
 from minihs.homeserver.rooms.states import RoomStates
 from minihs.rooms.state_map import StateChange
-from minihs.store.events import EventRow, EventStore
+from minihs.store.events import EventRow, EventStore, Standing
 from minihs.store.rooms import RoomStore
 from minihs.store.state import StateGroup, StateStore
 from minihs.store.streams import Stream
@@ -166,6 +166,9 @@ class RoomCommits:
         batch = pending.batch
         if also is not None:
             also(batch, event)  # first: it may still refuse, and then nothing has been touched
+        if draft.reach is not Reach.ROOM:
+            self._append_apart(pending, event, draft, redaction_target)
+            return
         position = self.next_position()
         before = after = room.group
         changes: tuple[StateChange, ...] = ()
@@ -207,6 +210,40 @@ class RoomCommits:
             event.event_id,
         )
         room.depth = event.depth
+
+    def _append_apart(
+        self, pending: Pending, event: Event, draft: EventDraft, redaction_target: EventRow | None
+    ) -> None:
+        """Store an event that does not get to everybody: it changes no state, and no other server has it."""
+        room, batch = pending.room, pending.batch
+        shown = pending.announced = draft.reach is Reach.HERE
+        before = after = room.group
+        if event.state_key is not None:
+            state = before.state.set(event.key, event.event_id)
+            after = self._states.add_delta(batch, before, [(event.key, event.event_id)], state)
+        row = EventRow(
+            event=event,
+            position=self.next_position(),
+            standing=Standing.ACCEPTED if shown else Standing.SOFT_FAILED,
+            refusal=None if shown else draft.reach.value,
+            before_group=before.number,
+            after_group=after.number,
+            device_id=draft.device_id,
+            txn_id=draft.txn_id,
+        )
+        self._events.add(batch, row)
+        pending.rows.append(row)
+        pending.changes.append(())
+        if shown and redaction_target is not None:
+            self.redact(pending, redaction_target.event.event_id, event.event_id)
+        if draft.reach is Reach.WITHHELD:
+            followed = [prev for prev in room.extremities if prev in event.prev_events]
+            self._rooms.replace_extremities(batch, room.room_id, followed, (event.event_id,))
+            room.extremities = (
+                *(prev for prev in room.extremities if prev not in followed),
+                event.event_id,
+            )
+            room.depth = event.depth
 
     def add_changes(
         self,

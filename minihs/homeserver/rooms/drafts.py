@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -17,12 +18,25 @@ from minihs.rooms.power import CREATE
 __all__ = ["CREATE", "EventDraft", "needed_keys", "own_room_id"]
 
 
+class Reach(Enum):
+    """How far an event of our own gets. All but the first are for experiments with other proposals."""
+
+    ROOM = "room"
+    """Everybody in the room, on every server."""
+    WITHHELD = "withheld"
+    """Nobody, until it is released; what is sent later follows it in the graph (MSC3277)."""
+    ASIDE = "aside"
+    """Nobody, until it is released; nothing follows it, as nothing follows what was soft-failed."""
+    HERE = "here"
+    """Users of this server alone, and no graph (the synthetic redactions of MSC2228)."""
+
+
 class EventDraft(msgspec.Struct, frozen=True, kw_only=True):
     """An event to be built, authorised and signed by `Rooms`.
 
     `device_id` and `txn_id` name the request it came with, `delay_id` the future it was: its sender sees them
     in `unsigned`. `origin_server_ts` is the time of building when left out. `sticky_duration_ms`: MSC4354.
-    `was_future` is for a judge to whom that makes a difference.
+    `was_future` is for a judge to whom that makes a difference. `fields` stand beside the content.
     """
 
     room_id: RoomID
@@ -37,6 +51,8 @@ class EventDraft(msgspec.Struct, frozen=True, kw_only=True):
     delay_id: str | None = None
     sticky_duration_ms: int | None = None
     was_future: bool = False
+    reach: Reach = Reach.ROOM
+    fields: Mapping[str, Any] | None = None
 
 
 def needed_keys(draft: EventDraft, version: RoomVersion) -> tuple[StateKey, ...]:

@@ -74,6 +74,26 @@ class RoomPlacement:
         finally:
             room.lock.release()
 
+    async def release(self, row: EventRow) -> Deferred[None]:
+        """Accept an event that was withheld, on the state that is stored before it; one of our own goes to
+        the other servers in the room now."""
+        event = row.event
+        ours = server_name_of(event.sender) == self._server_name
+        room = await self._memories.locked(event.room_id)
+        try:
+            before = await self._states.group(row.before_group or 0)
+            return await self._place(
+                room,
+                event,
+                before.state,
+                Standing.ACCEPTED,
+                None,
+                self._server_name if ours else None,
+                released=True,
+            )
+        finally:
+            room.lock.release()
+
     async def adopt(
         self, version: RoomVersion, join_event: Event, state_before: StateMap, outliers: Sequence[Event]
     ) -> Deferred[None]:
@@ -136,6 +156,8 @@ class RoomPlacement:
         standing: Standing,
         refusal: str | None,
         forward_from: ServerName | None,
+        *,
+        released: bool = False,
     ) -> Deferred[None]:
         pending = Pending(room, local=False, announced=standing is Standing.ACCEPTED)
         before = await self._group_of(room, pending, event, state_before)
@@ -146,7 +168,7 @@ class RoomPlacement:
         changed: dict[EventID, Event] = {}
         redacted_by: EventID | None = None
         if standing is Standing.ACCEPTED:
-            if not await self._has_accepted_child(event):
+            if not await self._is_followed(event):
                 extremities = await self._extremities_after(room, event)
                 current = await self._current_group(room, pending, event, extremities, after)
                 changes = self._changes(room, event, before, after, current)
@@ -173,7 +195,10 @@ class RoomPlacement:
             before_group=before.number,
             after_group=after.number,
         )
-        self._events.add(pending.batch, row, may_be_known=True)
+        if released:
+            self._events.release(pending.batch, row)
+        else:
+            self._events.add(pending.batch, row, may_be_known=True)
         if redacted_by is not None:
             self._commits.redact(pending, event.event_id, redacted_by)
             row = replace(row, event=redact_event(event), redacted_by=redacted_by)
@@ -231,11 +256,20 @@ class RoomPlacement:
         groups.append(group)
         return group
 
-    async def _has_accepted_child(self, event: Event) -> bool:
-        for child_id in await self._events.all_children(event.event_id):
-            child = await self._states.maybe_row(child_id)
-            if child is not None and child.standing is Standing.ACCEPTED:
+    async def _is_followed(self, event: Event) -> bool:
+        """Whether an accepted event follows this one, be it by way of events that were refused."""
+        to_visit = await self._events.all_children(event.event_id)
+        seen = set(to_visit)
+        while to_visit:
+            child = await self._states.maybe_row(to_visit.pop())
+            if child is None or child.standing.is_outlier:
+                continue
+            if child.standing is Standing.ACCEPTED:
                 return True
+            for later in await self._events.all_children(child.event.event_id):
+                if later not in seen:
+                    seen.add(later)
+                    to_visit.append(later)
         return False
 
     async def _extremities_after(self, room: RoomMemory, event: Event) -> tuple[EventID, ...]:

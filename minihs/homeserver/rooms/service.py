@@ -19,7 +19,7 @@ from minihs.events.event import Event, InvalidEvent, StateKey
 from minihs.events.ids import EventID, RoomID, ServerName, UserID
 from minihs.events.signatures import Signer
 from minihs.events.versions import RoomVersion
-from minihs.homeserver.errors import BadContent, Forbidden, TooLarge, Unavailable, UnknownRoom
+from minihs.homeserver.errors import BadContent, Forbidden, NotFound, TooLarge, Unavailable, UnknownRoom
 from minihs.homeserver.rooms.commits import (
     Also,
     CommittedEvent,
@@ -35,7 +35,7 @@ from minihs.homeserver.rooms.redactions import RoomRedactions
 from minihs.homeserver.rooms.states import IncompleteHistory, RoomStates
 from minihs.platform.clock import Clock
 from minihs.platform.entropy import Entropy
-from minihs.rooms.auth import Allowed, Refused
+from minihs.rooms.auth import Allowed, Refused, needed_state
 from minihs.rooms.judge import Judge
 from minihs.rooms.power import CREATE, POWER_LEVELS, PowerLevels
 from minihs.rooms.state_map import StateMap
@@ -276,6 +276,23 @@ class Rooms:
         await self._durable(pending)
         return room.room_id
 
+    async def release(self, event_id: EventID) -> Event:
+        """Show a withheld event (see `Reach`) to everybody, as if another server had sent it just now;
+        durable when this returns.
+
+        It is authorised again, by the state of now; Forbidden leaves it withheld. NotFound when no event of
+        that ID is withheld, or a redaction has taken its content.
+        """
+        row = await self._states.maybe_row(event_id)
+        if row is None or row.standing is not Standing.SOFT_FAILED or row.redacted_by is not None:
+            raise NotFound(f"The event {event_id} is not withheld.")
+        event = row.event
+        keys = needed_state(event.type, event.sender, event.state_key, event.content, event.version)
+        state = await self.state_events(event.room_id, (CREATE, *keys))
+        Judged(event, state, self._judge.own(event, state, was_future=True)).allowed()
+        await (await self._placement.release(row))
+        return event
+
     async def build(self, draft: EventDraft) -> Event:
         """Build, sign and authorise an event on the current state without storing it (invites over
         federation are signed by the other server first; see `receive`)."""
@@ -451,6 +468,7 @@ class Rooms:
                 ),
                 redacts=draft.redacts,
                 sticky_duration_ms=draft.sticky_duration_ms,
+                fields=draft.fields,
             )
         except EventTooLarge as error:
             raise TooLarge(str(error)) from error

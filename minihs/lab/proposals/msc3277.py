@@ -1,0 +1,192 @@
+"""MSC3277 on one server: `?at=` puts an event into the graph at once, and withholds it until its time.
+
+The event carries the time of its showing as `origin_server_ts` and `scheduled: true` beside its content. When
+the time has come it is authorised anew and shown to everybody; a redaction cancels it. Not played: the copy
+for the sender's other devices, and history by the time of showing in rooms whose history is not shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from minihs.events.event import Event, StateKey
+from minihs.events.ids import EventID, RoomID
+from minihs.homeserver.errors import Forbidden, NotFound
+from minihs.homeserver.rooms.commits import CommittedEvent, RoomObserver
+from minihs.homeserver.rooms.drafts import EventDraft, Reach
+from minihs.homeserver.transactions import Record, TransactionKey
+from minihs.http.dialects.base import OrdinarySend, QuietDialect
+from minihs.lab.servers import LabServer
+from minihs.lab.views import rooms_of
+from minihs.lab.world import World
+from minihs.rooms.judge import Judge
+from minihs.rooms.receipt import Accept, CitedEvents, Reject, SoftFail
+from minihs.server import Policies
+from minihs.store.events import EventRow, Standing
+from minihs.store.writer import Batch
+
+AT = "org.matrix.msc3277.at"
+SCHEDULED = "scheduled"
+
+
+class ScheduledMessages(QuietDialect):
+    """The proposal on one server process. With `as_sibling` nothing follows a withheld event in the graph
+    (its first footnote, and what "soft-failed" says); otherwise it is the previous event of the next."""
+
+    name = "msc3277"
+    parameters = frozenset({AT})
+
+    def __init__(self, *, as_sibling: bool) -> None:
+        self._reach = Reach.ASIDE if as_sibling else Reach.WITHHELD
+        self._server: LabServer | None = None
+        self.waiting: set[EventID] = set()
+        """What is withheld now."""
+        self.refused: list[EventID] = []
+        """What was no longer allowed when its time had come."""
+
+    def run_on(self, server: LabServer) -> ScheduledMessages:
+        """Begin on a server whose parts are there; take up what was withheld before its process began."""
+        self._server = server
+        self.waiting.clear()
+        for room in rooms_of(server):
+            for row in room.events:
+                if _is_withheld(row):
+                    self._wait_for(row.event)
+        return self
+
+    def came_early(self, event: Event) -> bool:
+        """Whether an event of another server is scheduled for later; it is shown then."""
+        early = event.pdu.get(SCHEDULED) is True and event.origin_server_ts > self._running.clock.wall_ms()
+        if early:
+            self._wait_for(event)
+        return early
+
+    async def answer(self, send: OrdinarySend) -> dict[str, Any]:
+        """`PUT …/send/…?at=` and `PUT …/state/…?at=`: the event ID, as without it."""
+        server, user = self._running, send.request.user
+        draft = EventDraft(
+            room_id=RoomID(send.room_id),
+            sender=user.user_id,
+            type=send.type,
+            content=send.content,
+            state_key=send.state_key,
+            origin_server_ts=send.request.query.integer(AT, minimum=0),
+            device_id=user.device_id,
+            txn_id=send.txn_id,
+            reach=self._reach,
+            fields={SCHEDULED: True},
+        )
+
+        async def work(record: Record | None) -> dict[str, Any]:
+            def also(batch: Batch, event: Event) -> None:
+                if record is not None:
+                    record(batch, {"event_id": event.event_id})
+
+            event = await server.parts.room_service.rooms.send(draft, also=also)
+            self._wait_for(event)
+            return {"event_id": event.event_id}
+
+        if send.txn_id is None:
+            return await work(None)
+        key = TransactionKey(
+            user.user_id, user.device_id, f"rooms/{send.room_id}/send/{send.type}/at", send.txn_id
+        )
+        return await server.parts.transactions.once(key, work)
+
+    # A `RoomObserver`: a redaction cancels.
+
+    def event_queued(self, event: Event, batch: Batch) -> None:
+        """Not durable yet."""
+
+    def event_committed(self, committed: CommittedEvent) -> None:
+        if committed.event.redacts is not None:
+            self.waiting.discard(committed.event.redacts)
+
+    def event_failed(self, event: Event) -> None:
+        """Nothing was cancelled."""
+
+    # Inside
+
+    @property
+    def _running(self) -> LabServer:
+        if self._server is None:
+            raise RuntimeError("scheduled messages have no server yet: call run_on")
+        return self._server
+
+    def _wait_for(self, event: Event) -> None:
+        self.waiting.add(event.event_id)
+        clock = self._running.clock
+        clock.call_later(max(0, event.origin_server_ts - clock.wall_ms()), self._due, event.event_id)
+
+    def _due(self, event_id: EventID) -> None:
+        if event_id in self.waiting:
+            self.waiting.discard(event_id)
+            Deferred.fromCoroutine(self._show(event_id))
+
+    async def _show(self, event_id: EventID) -> None:
+        try:
+            await self._running.parts.room_service.rooms.release(event_id)
+        except (Forbidden, NotFound):
+            self.refused.append(event_id)
+
+
+def _is_withheld(row: EventRow) -> bool:
+    return (
+        row.standing is Standing.SOFT_FAILED
+        and row.redacted_by is None
+        and row.event.pdu.get(SCHEDULED) is True
+    )
+
+
+class WithholdingJudge(Judge):
+    """The rules, but for a scheduled event of another server that comes before its time: that is soft-failed
+    until then."""
+
+    def __init__(self, messages: ScheduledMessages) -> None:
+        self._messages = messages
+
+    def received(
+        self,
+        event: Event,
+        cited: CitedEvents,
+        state_before: Mapping[StateKey, Event],
+        current_state: Mapping[StateKey, Event] | None,
+    ) -> Reject | SoftFail | Accept:
+        verdict = super().received(event, cited, state_before, current_state)
+        if isinstance(verdict, Accept) and self._messages.came_early(event):
+            return SoftFail("MSC3277", "it is scheduled for later")
+        return verdict
+
+
+class Switch:
+    """Turns the proposal on for servers of a world; `servers` has what runs, or ran last, on each."""
+
+    def __init__(self, world: World, *, as_sibling: bool = False) -> None:
+        self._as_sibling = as_sibling
+        self.servers: dict[str, ScheduledMessages] = {}
+        world.observers.append(self._started)
+
+    def policies(self, server_name: str) -> Policies:
+        """For a server that is to know the proposal."""
+        messages = self.servers[server_name] = ScheduledMessages(as_sibling=self._as_sibling)
+        return Policies(judge=WithholdingJudge(messages), dialects=lambda _futures: (messages,))
+
+    def _started(self, server: LabServer) -> RoomObserver:
+        messages = self.servers.get(server.name)
+        return _Nobody() if messages is None else messages.run_on(server)
+
+
+class _Nobody:
+    """Observes nothing, on servers that do not know the proposal."""
+
+    def event_queued(self, event: Event, batch: Batch) -> None:
+        """Nothing is added."""
+
+    def event_committed(self, committed: CommittedEvent) -> None:
+        """Nothing follows."""
+
+    def event_failed(self, event: Event) -> None:
+        """Nothing follows."""
