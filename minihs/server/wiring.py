@@ -276,7 +276,7 @@ async def wire(
     previews = RoomPreviews(
         summaries=summaries,
         memberships=memberships,
-        known_servers=KnownServers(server_name=server_name, rooms=rooms),
+        known_servers=KnownServers(server_name=server_name, rooms=rooms, memberships=memberships),
         remote=RememberedSpaces(clock, inbound.lookups),
     )
     creation = RoomCreation(

@@ -49,6 +49,13 @@ class MembershipStore:
         )
         return None if row is None else _row(row)
 
+    async def maybe_invite_state(self, user_id: UserID, room_id: RoomID) -> bytes | None:
+        """What came along with an invite or a knock elsewhere, as JSON; None when there is no such thing."""
+        row = await self._reader.maybe(
+            "SELECT invite_state FROM memberships WHERE user_id = ? AND room_id = ?", (user_id, room_id)
+        )
+        return None if row is None else row[0]
+
     async def all_of_user(self, user_id: UserID) -> Sequence[MembershipRow]:
         """Every room the user is or was something to and has not forgotten, by room ID."""
         rows = await self._reader.all(

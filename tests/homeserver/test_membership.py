@@ -293,6 +293,8 @@ def test_the_refusals_of_a_restricted_join_tell_unknown_from_unable() -> None:
     authoriser = world.restricted_joins.authoriser
     with pytest.raises(UnableToAuthoriseJoin):
         world.run(authoriser(restricted(world, "!elsewhere:hs3"), CAROL))
+    with pytest.raises(Forbidden):  # there is none that could hold
+        world.run(authoriser(restricted(world), CAROL))
     club = public(world)
     world.run(world.membership.join(BOB, club))
     with pytest.raises(Forbidden):

@@ -76,6 +76,10 @@ class Peer(Client):
 
         return self.look_for(invite, f"an invite to {room_id}")
 
+    def sees_the_end(self, room_id: str) -> None:
+        """Wait until this user is told to be in the room, or invited to it, no longer."""
+        self.look_for(lambda reply: room_id in _rooms(reply, "leave"), f"the end of {room_id}")
+
     def sees_ephemeral(self, room_id: str, kind: str, wanted: Callable[[Json], bool]) -> Json:
         """The content of a typing notice or of receipts that fits."""
 
@@ -97,6 +101,16 @@ class Peer(Client):
         """Join by ID or alias; returns the room's ID."""
         reply = self.request("POST", f"/_matrix/client/v3/join/{quote(room)}", {}, server_name=via, via=via)
         return str(reply["room_id"])
+
+    def knock(self, room: str, via: str, reason: str = "let me in") -> str:
+        """Knock by ID or alias; returns the room's ID."""
+        body = {"reason": reason}
+        path = f"/_matrix/client/v3/knock/{quote(room)}"
+        return str(self.request("POST", path, body, server_name=via, via=via)["room_id"])
+
+    def joined_rooms(self) -> list[str]:
+        """The rooms that this user is in, as its own server has it."""
+        return list(self.request("GET", "/_matrix/client/v3/joined_rooms")["joined_rooms"])
 
     def act(self, room_id: str, action: str, user_id: str | None = None) -> None:
         """`leave`, or `invite`, `kick`, `ban`, `unban` somebody."""
@@ -157,6 +171,7 @@ class Cast:
     """The users of a test, on whatever servers; their connections are closed when it is over."""
 
     def __init__(self) -> None:
+        self.users: list[Peer] = []
         self._closing = ExitStack()
 
     def __enter__(self) -> Cast:
@@ -170,7 +185,19 @@ class Cast:
         peer = Peer("127.0.0.1", server.client_port, server_name=server.server_name)
         self._closing.callback(peer.close)
         peer.register(f"{name}{next(_numbers)}", PASSWORD)
+        self.users.append(peer)
         return peer
+
+    def assert_agreement(self) -> None:
+        """The servers come to agree about every room that several of them are in, of which there is one."""
+        rooms: dict[str, dict[str, Peer]] = {}
+        for user in self.users:
+            for room_id in user.joined_rooms():
+                rooms.setdefault(room_id, {})[user.server_name] = user
+        shared = {room_id: members for room_id, members in rooms.items() if len(members) > 1}
+        assert shared, "the scenario ends with a room that two servers are in"
+        for room_id, members in shared.items():
+            assert_same_state(room_id, *members.values())
 
 
 def assert_same_state(room_id: str, *peers: Peer) -> None:
@@ -180,7 +207,7 @@ def assert_same_state(room_id: str, *peers: Peer) -> None:
         return [peer.state(room_id) for peer in peers]
 
     try:
-        until(lambda: all(state == states()[0] for state in states()), "equal states", 10)
+        until(lambda: all(state == states()[0] for state in states()), "equal states")
     except AssertionError:
         first, *others = states()
         for other in others:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from minihs.demo.processes import ServerProcess, free_ports
+from minihs.events.ids import ServerName
 from minihs.federation.dev_ca import DevCa, names_of
+from tests.support.link import Link
 from tests.support.synapse import SynapseProcess
 
 AnyServer = ServerProcess | SynapseProcess
@@ -45,24 +48,48 @@ def until(look: Callable[[], Found | None], what: str, patience_s: float = PATIE
         pause_s = min(2 * pause_s, 0.3)  # who is asked has work to do
 
 
+@dataclass(kw_only=True)
+class NamedServer(ServerProcess):
+    """A server of ours whose name is not that of its own listener: something stands before it."""
+
+    name: str
+
+    @property
+    def server_name(self) -> ServerName:
+        return ServerName(self.name)
+
+
 class Stage:
-    """A folder with a certificate authority of its own, and the server processes started in it."""
+    """A folder with a certificate authority of its own, and the server processes started in it.
+
+    A server that is `linked` to the others by a name of the loopback is reached by them through
+    `links[label]`, which can be cut; all servers go on meanwhile.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.authority = DevCa(folder / "ca")
+        self.links: dict[str, Link] = {}
         self._processes: list[AnyServer] = []
 
-    def minihs(self, label: str, settings: Iterable[str] = QUICK_RETRIES) -> ServerProcess:
+    def minihs(
+        self, label: str, settings: Iterable[str] = QUICK_RETRIES, linked: str | None = None
+    ) -> ServerProcess:
         """A server of ours that has not been started yet."""
-        server = ServerProcess(label=label, folder=self.folder, settings=settings, **self._place(label))
+        place = self._place(label)
+        name = self._name(label, linked, place["federation_port"])
+        server = NamedServer(label=label, name=name, folder=self.folder, settings=settings, **place)
         self._processes.append(server)
         return server
 
-    def synapse(self, label: str, settings: dict[str, Any] | None = None) -> SynapseProcess:
+    def synapse(
+        self, label: str, settings: dict[str, Any] | None = None, linked: str | None = None
+    ) -> SynapseProcess:
         """A Synapse that has not been started yet, with these settings of its own."""
+        place = self._place(label)
+        name = self._name(label, linked, place["federation_port"])
         extra = {"federation": SYNAPSE_RETRIES, **(settings or {})}
-        server = SynapseProcess(folder=self.folder / label, extra=extra, **self._place(label))
+        server = SynapseProcess(server_name=name, folder=self.folder / label, extra=extra, **place)
         self._processes.append(server)
         return server
 
@@ -70,6 +97,14 @@ class Stage:
         """End every process of this stage, whatever state it is in."""
         for process in self._processes:
             process.stop()
+        for link in self.links.values():
+            link.close()
+
+    def _name(self, label: str, linked: str | None, federation_port: int) -> str:
+        if linked is None:
+            return f"localhost:{federation_port}"
+        self.links[label] = Link(federation_port)
+        return f"{linked}:{self.links[label].port}"
 
     def _place(self, label: str) -> dict[str, Any]:
         client_port, federation_port = free_ports(2)

@@ -23,7 +23,7 @@ READY_WITHIN_S = 60.0
 
 @dataclass(kw_only=True)
 class SynapseProcess:
-    """One Synapse; its server name is `localhost:<federation port>`."""
+    """One Synapse; its server name is `localhost:<federation port>` unless it is given another."""
 
     folder: Path
     client_port: int
@@ -31,12 +31,12 @@ class SynapseProcess:
     ca_file: Path
     certificate: Path
     private_key: Path
+    server_name: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
-    @property
-    def server_name(self) -> str:
-        return f"localhost:{self.federation_port}"
+    def __post_init__(self) -> None:
+        self.server_name = self.server_name or f"localhost:{self.federation_port}"
 
     @property
     def client_url(self) -> str:
@@ -119,6 +119,8 @@ class SynapseProcess:
             "enable_registration": True,
             "enable_registration_without_verification": True,
             "allow_guest_access": True,
+            "allow_public_rooms_over_federation": True,
+            "room_list_publication_rules": [{"user_id": "*", "action": "allow"}],
             "macaroon_secret_key": "only for tests",
             "registration_shared_secret": "only for tests",
             "form_secret": "only for tests",

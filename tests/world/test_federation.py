@@ -281,3 +281,18 @@ def test_a_knock_is_answered_over_federation() -> None:
     story.settle()
     assert membership(story.alice, room_id, story.bob.user_id) == "join"
     story.world.stop()
+
+
+def test_a_knock_that_is_taken_back_is_taken_back_everywhere() -> None:
+    """The room's ID names no server, and whom the knock went through is known by what it was told."""
+    story = Story()
+    room_id = story.alice.create_room(
+        initial_state=[{"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "knock"}}],
+    )
+    story.bob.post(f"/knock/{quote(room_id)}?via=hs1", {})
+    assert room_id in story.bob.sync()["rooms"]["knock"]
+    assert membership(story.alice, room_id, story.bob.user_id) == "knock"
+    story.bob.post(f"/rooms/{room_id}/leave")
+    assert membership(story.alice, room_id, story.bob.user_id) == "leave"
+    assert room_id in story.bob.sync()["rooms"]["leave"]
+    story.world.stop()

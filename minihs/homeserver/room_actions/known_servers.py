@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from minihs.events.ids import RoomID, ServerName, server_name_of
+import msgspec
+
+from minihs.events.ids import InvalidIdentifier, RoomID, ServerName, parse_user_id, server_name_of
 from minihs.homeserver.errors import UnknownRoom
 from minihs.homeserver.rooms.service import Rooms
-from minihs.store.memberships import MembershipRow
+from minihs.store.memberships import MembershipRow, MembershipStore
 
 MAX_KNOWN_SERVERS = 10
-"""How many servers of a room that we left are tried after those that the request names."""
+"""How many servers are tried of those that a room told of itself, or that were in it when we left."""
 
 
 class KnownServers:
     """Names servers to ask about a room."""
 
-    def __init__(self, *, server_name: ServerName, rooms: Rooms) -> None:
+    def __init__(self, *, server_name: ServerName, rooms: Rooms, memberships: MembershipStore) -> None:
         self._server_name = server_name
         self._rooms = rooms
+        self._memberships = memberships
 
     async def to_ask(
         self, room_id: RoomID, row: MembershipRow | None, via: Sequence[ServerName]
     ) -> tuple[ServerName, ...]:
         """The caller's servers, that of whoever made the user's membership `row` (the inviter), that of the
-        room ID (before version 12), and those of members; without ours and without repeats."""
+        room ID (before version 12), those of whom their invite or knock told, and those of members; without
+        ours and without repeats."""
         servers = list(via)
         if row is not None:
             servers.append(server_name_of(row.sender))
         if ":" in room_id:
             servers.append(server_name_of(room_id))
+        if row is not None and row.membership in ("invite", "knock"):
+            told = await self._memberships.maybe_invite_state(row.user_id, room_id)
+            servers.extend(tuple(dict.fromkeys(_senders_servers(told)))[:MAX_KNOWN_SERVERS])
         with suppress(UnknownRoom):
             servers.extend((await self._rooms.joined_servers(room_id))[:MAX_KNOWN_SERVERS])
         return tuple(dict.fromkeys(name for name in servers if name != self._server_name))
+
+
+def _senders_servers(stripped_state: bytes | None) -> Iterator[ServerName]:
+    """The servers of those who sent the events of a stripped state, which another server wrote."""
+    for event in () if stripped_state is None else msgspec.json.decode(stripped_state):
+        with suppress(InvalidIdentifier, AttributeError):
+            yield server_name_of(parse_user_id(event.get("sender")))

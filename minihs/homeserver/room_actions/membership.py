@@ -76,7 +76,7 @@ class Membership:
     ) -> None:
         self._server_name = server_name
         self._rooms = rooms
-        self._known_servers = KnownServers(server_name=server_name, rooms=rooms)
+        self._known_servers = KnownServers(server_name=server_name, rooms=rooms, memberships=memberships)
         self._memberships = memberships
         self._writer = writer
         self._restricted_joins = restricted_joins

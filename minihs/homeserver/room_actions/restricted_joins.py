@@ -43,17 +43,16 @@ class RestrictedJoins:
         return await self._inviter(room_id)
 
     async def _check_conditions(self, join_rules: Mapping[str, Any], user_id: UserID) -> None:
-        checked = 0
-        for room_id in allowed_rooms(join_rules):
-            ours = server_name_of(user_id) == self._server_name
-            if ours or await self._rooms.is_resident(room_id):
-                checked += 1
-                row = await self._memberships.maybe_membership(user_id, room_id)
-                if row is not None and row.membership == "join":
-                    return
-        if checked:
-            raise Forbidden("You are in none of the rooms whose members may join this one without an invite.")
-        raise UnableToAuthoriseJoin("This server cannot check any of the room's conditions for joining.")
+        allowed = allowed_rooms(join_rules)
+        ours = server_name_of(user_id) == self._server_name
+        checked = [room_id for room_id in allowed if ours or await self._rooms.is_resident(room_id)]
+        for room_id in checked:
+            row = await self._memberships.maybe_membership(user_id, room_id)
+            if row is not None and row.membership == "join":
+                return
+        if allowed and not checked:
+            raise UnableToAuthoriseJoin("This server cannot check any of the room's conditions for joining.")
+        raise Forbidden("You are in none of the rooms whose members may join this one without an invite.")
 
     async def _inviter(self, room_id: RoomID) -> UserID:
         power = await self._rooms.power_levels(room_id)
