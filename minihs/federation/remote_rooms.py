@@ -324,6 +324,19 @@ class RemoteRooms:
         )
         return _shaped(server, answer, _InviteReply).event
 
+    async def exchange_third_party_invite(
+        self, server: ServerName, room_id: RoomID, partial: Mapping[str, Any]
+    ) -> None:
+        """`PUT /exchange_third_party_invite`: have the other server invite a user of ours."""
+        await self._client.put(
+            server,
+            f"{V1}/exchange_third_party_invite/{_segment(room_id)}",
+            partial,
+            timeout_ms=SLOW_MS,  # it asks us to sign the invite before it answers
+            max_bytes=SMALL_BYTES,
+            ignore_backoff=True,
+        )
+
 
 def _segment(text: str) -> str:
     return quote(text, safe="")

@@ -45,7 +45,9 @@ def client_routes(parts: Parts) -> list[Route]:
         client_api.push_rules.PushRules(parts.push_rules),
         client_api.admin.Admin(parts.users, parts.devices),
         client_api.rooms.CreateRoom(parts.creation, supported(config.rooms.default_version)),
-        Undelayed(client_api.membership.Membership(parts.membership, parts.directory)),
+        Undelayed(
+            client_api.membership.Membership(parts.membership, parts.directory, parts.third_party_invites)
+        ),
         client_api.send.Send(parts.sending, parts.transactions, dialects.claim),
         Undelayed(client_api.redaction.Redaction(parts.sending, parts.transactions)),
         client_api.state.State(
@@ -81,6 +83,7 @@ def federation_routes(parts: Parts) -> list[Route]:
         federation_api.membership.Membership(
             signer=signer, resident=inbound.resident, invited=inbound.invited
         ),
+        federation_api.third_party_invites.ThirdPartyInvites(parts.third_party_invites),
         federation_api.spaces.Spaces(inbound.spaces),
         federation_api.state.State(inbound.serving),
         federation_api.events.Events(

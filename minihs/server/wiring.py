@@ -44,6 +44,7 @@ from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
 from minihs.homeserver.room_actions.room_previews import RoomPreviews
 from minihs.homeserver.room_actions.room_summaries import RoomSummaries
 from minihs.homeserver.room_actions.sending import Sending
+from minihs.homeserver.room_actions.third_party_invites import ThirdPartyInvites
 from minihs.homeserver.room_actions.upgrade import RoomUpgrade
 from minihs.homeserver.room_actions.view import RoomView
 from minihs.homeserver.rooms.opening import RoomService, open_room_service
@@ -100,6 +101,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     push_rules: PushRules
     room_service: RoomService
     membership: Membership
+    third_party_invites: ThirdPartyInvites
     directory: Directory
     published: PublishedRooms
     previews: RoomPreviews
@@ -238,6 +240,9 @@ async def wire(
     )
 
     # What users do with rooms.
+    third_party_invites = ThirdPartyInvites(
+        server_name=server_name, rooms=rooms, acls=inbound.acls, remote=inbound.remote_memberships
+    )
     membership = Membership(
         server_name=server_name,
         rooms=rooms,
@@ -342,6 +347,7 @@ async def wire(
         push_rules=PushRules(account_data),
         room_service=room_service,
         membership=membership,
+        third_party_invites=third_party_invites,
         directory=directory,
         published=published,
         previews=previews,

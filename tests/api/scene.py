@@ -14,6 +14,7 @@ from minihs.events.versions import ROOM_VERSIONS
 from minihs.rooms.auth import needed_state
 from minihs.rooms.power import CREATE
 from tests.support.deferreds import run
+from tests.support.identity import IdentityServer
 from tests.support.world import World
 
 from .endpoints import Endpoint
@@ -39,16 +40,21 @@ class Stage:
     def __init__(self, world: World) -> None:
         self.world = world
         self._number = 0
-        self._host = world["hs1"].user("host")
+        self.host = world["hs1"].user("host")
         # Alice is whom others invite, ban and ask about.
         self._alice = world["hs1"].user("alice")
         # Federation scenes play in rooms of hs1; Bob of hs2 is in the first.
         self.bob = world["hs2"].user("bob")
-        self.shared_room = self._host.create_room(room_alias_name="shared")
+        self.shared_room = self.host.create_room(room_alias_name="shared")
         self.bob.join(self.shared_room, "hs1")
-        self._knock_room = self._host.create_room(
+        self._knock_room = self.host.create_room(
             initial_state=[{"type": "m.room.join_rules", "content": {"join_rule": "knock"}}]
         )
+
+    @property
+    def federation_rooms(self) -> tuple[str, str]:
+        """The rooms of hs1 in which the scenes of the Server-Server API play."""
+        return self.shared_room, self._knock_room
 
     def scene(self, endpoint: Endpoint) -> Scene:
         """A fresh scene for the endpoint."""
@@ -98,6 +104,7 @@ class Stage:
             "room_id": room_id,
             "new_version": "11",
             "dir": "b",
+            "ts": self.world.clock.wall_ms(),
             "username": f"other{self._number}",
             "password": PASSWORD,
             "new_password": PASSWORD + "!",
@@ -156,22 +163,24 @@ class Stage:
         room_id = self._knock_room if what == "knock" else self.shared_room
         carol = self.world["hs2"].user(f"carol{self._number}").user_id
         if what == "leave":
-            self._host.post(f"/rooms/{quote(room_id)}/invite", {"user_id": carol})
-        newest = self._newest_event(room_id)
+            self.host.post(f"/rooms/{quote(room_id)}/invite", {"user_id": carol})
+        newest = self.newest_event(room_id)
         arguments = {
             **dict.fromkeys(endpoint.parameters, "x"),
             "roomId": room_id,
             "eventId": newest,
-            "userId": carol if name.startswith("make_") else self._host.user_id,
+            "userId": carol if name.startswith("make_") else self.host.user_id,
             "txnId": f"transaction{self._number}",
             "serverName": "hs1",
         }
         example: dict[str, Any] = {
             "ver": [VERSION.id],
+            "ts": self.world.clock.wall_ms(),
+            "dir": "b",
             "event_id": newest,
             "limit": 5,
             "v": newest,
-            "user_id": self._host.user_id,
+            "user_id": self.host.user_id,
             "room_alias": "#shared:hs1",
             "field": "displayname",
             "latest_events": [newest],
@@ -181,6 +190,8 @@ class Stage:
         if name in ("send_join", "send_leave", "send_knock"):
             event = self.event(room_id, carol, "m.room.member", {"membership": what}, carol)
             arguments["eventId"], body = event.event_id, dict(event.pdu)
+        elif name == "exchange_third_party_invite":
+            body = self._third_party_invite(room_id, carol)
         elif name == "invite":
             someone = self.world["hs1"].user(f"invited{self._number}").user_id
             event = self.event(room_id, self.bob.user_id, "m.room.member", {"membership": "invite"}, someone)
@@ -200,6 +211,21 @@ class Stage:
                 "edus": [{"edu_type": "m.typing", "content": typing}],
             }
         return Scene(arguments=arguments, example=example, body=body)
+
+    def _third_party_invite(self, room_id: str, user_id: str) -> dict[str, Any]:
+        """The partial invite of a user whom an identity server has found for an offer of the host's."""
+        offer = IdentityServer().offer(self.host, room_id, token=f"token{self._number}")
+        signed = IdentityServer().signed(user_id, offer)
+        return {
+            "type": "m.room.member",
+            "room_id": room_id,
+            "sender": self.host.user_id,
+            "state_key": user_id,
+            "content": {
+                "membership": "invite",
+                "third_party_invite": {"display_name": "somebody", "signed": signed},
+            },
+        }
 
     def event(
         self,
@@ -227,7 +253,7 @@ class Stage:
             auth_events=[state[key] for key in needed if key in state],
         )
 
-    def _newest_event(self, room_id: str) -> str:
+    def newest_event(self, room_id: str) -> str:
         rooms = self.world["hs1"].server.parts.room_service.rooms
         return str(run(self.world.clock, rooms.extremities(RoomID(room_id)))[0])
 

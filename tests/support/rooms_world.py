@@ -15,6 +15,7 @@ from minihs.events.ids import DeviceID, EventID, RoomAlias, RoomID, ServerName, 
 from minihs.events.versions import ROOM_VERSIONS
 from minihs.homeserver.accounts.sessions import Requester, UnknownToken
 from minihs.homeserver.elsewhere.protocols import AliasTarget
+from minihs.homeserver.elsewhere.server_acls import ServerACLs
 from minihs.homeserver.errors import Unavailable
 from minihs.homeserver.history.event_format import EventFormat
 from minihs.homeserver.room_actions.creation import RoomCreation
@@ -25,6 +26,7 @@ from minihs.homeserver.room_actions.published_rooms import PublishedRooms
 from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
 from minihs.homeserver.room_actions.room_summaries import RoomSummaries
 from minihs.homeserver.room_actions.sending import Sending
+from minihs.homeserver.room_actions.third_party_invites import ThirdPartyInvites
 from minihs.homeserver.room_actions.upgrade import RoomUpgrade
 from minihs.homeserver.room_actions.view import RoomView
 from minihs.homeserver.rooms.drafts import EventDraft
@@ -118,6 +120,11 @@ class Elsewhere:
     async def invite_remote(self, draft: EventDraft) -> Event:
         self._ask("invite", draft)
         return await self.rooms.send(draft)
+
+    async def exchange_third_party_invite(
+        self, room_id: RoomID, sender: UserID, user_id: UserID, signed: Mapping[str, Any]
+    ) -> None:
+        self._ask("exchange", (room_id, sender, user_id, dict(signed)))
 
     async def resolve_alias(self, alias: RoomAlias) -> AliasTarget | None:
         self._ask("alias", alias)
@@ -223,7 +230,16 @@ class RoomsWorld(RoomServer):
         transactions = Transactions(TransactionStore(self.database.reader), self.writer, self.clock)
         endpoints: list[Any] = [
             rooms.CreateRoom(self.creation, ROOM_VERSIONS["12"]),
-            membership.Membership(self.membership, self.directory),
+            membership.Membership(
+                self.membership,
+                self.directory,
+                ThirdPartyInvites(
+                    server_name=server_name,
+                    rooms=self.rooms,
+                    acls=ServerACLs(self.rooms),
+                    remote=self.elsewhere,
+                ),
+            ),
             send.Send(self.sending, transactions, self._claim),
             redaction.Redaction(self.sending, transactions),
             state.State(view=view, event_format=event_format, sending=self.sending, claim=self._claim),

@@ -92,6 +92,10 @@ class InvitedServer:
             await self._distant_rooms.record(event, [*told, stripped(event)])
         return signed
 
+    async def check_let_in(self, origin: ServerName, room_id: RoomID) -> None:
+        """Raise Forbidden when we are in the room and its ACL keeps `origin` out."""
+        await self._check_known_room(origin, room_id)
+
     def _our_user(self, state_key: str | None) -> UserID:
         try:
             user_id = parse_user_id(state_key)

@@ -56,6 +56,7 @@ class InboundFederation(msgspec.Struct, frozen=True, kw_only=True):
     backfill: Backfill
     distant_times: DistantTimes
     lookups: RemoteLookups
+    acls: ServerACLs
 
 
 def make_inbound_federation(
@@ -165,4 +166,5 @@ def make_inbound_federation(
             server_name=signer.server_name, rooms=rooms, history=history, lookups=lookups, backfill=backfill
         ),
         lookups=lookups,
+        acls=acls,
     )

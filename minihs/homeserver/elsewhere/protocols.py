@@ -63,6 +63,11 @@ class RemoteMembership(Protocol):
         what `Rooms.send` raises, too.
         """
 
+    async def exchange_third_party_invite(
+        self, room_id: RoomID, sender: UserID, user_id: UserID, signed: Mapping[str, Any]
+    ) -> None:
+        """Have `sender`'s server invite a user of ours to whom an identity server's signature refers."""
+
 
 class RemoteDirectory(Protocol):
     """Aliases and published rooms of other servers; raises as `RemoteMembership` does."""

@@ -187,6 +187,24 @@ class RemoteMemberships:
             raise Forbidden(f"The invite is no longer allowed: {received.refusal}")
         return event
 
+    async def exchange_third_party_invite(
+        self, room_id: RoomID, sender: UserID, user_id: UserID, signed: Mapping[str, Any]
+    ) -> None:
+        """See `RemoteMembership`."""
+        server = server_name_of(sender)
+        invite = {"display_name": "", "signed": dict(signed)}
+        partial = {
+            "type": "m.room.member",
+            "room_id": room_id,
+            "sender": sender,
+            "state_key": user_id,
+            "content": {"membership": "invite", "third_party_invite": invite},
+        }
+        try:
+            await self._remote.exchange_third_party_invite(server, room_id, partial)
+        except Unreachable as problem:
+            raise Unavailable(f"{server} could not be asked to invite {user_id}: {problem}") from problem
+
     async def _join(
         self, room_id: RoomID, user_id: UserID, via: Sequence[ServerName], content: Mapping[str, Any]
     ) -> None:

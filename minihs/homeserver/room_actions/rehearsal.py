@@ -82,6 +82,9 @@ class _NobodyElsewhere:
     async def knock_remote(self, *_change: Any, **_named: Any) -> NoReturn:
         raise NeedsAnotherServer("A server that is in the room must take the knock.")
 
+    async def exchange_third_party_invite(self, *_change: Any, **_named: Any) -> NoReturn:
+        raise NeedsAnotherServer("The inviter's server must issue the invite.")
+
     async def invite_remote(self, draft: EventDraft) -> Event:
         return await self._rehearsed.send(draft)
 

@@ -10,6 +10,7 @@ import msgspec
 from minihs.events.ids import RoomID, ServerName, parse_room_alias, parse_room_id, parse_user_id
 from minihs.homeserver.room_actions.directory import Directory
 from minihs.homeserver.room_actions.membership import Membership as Memberships
+from minihs.homeserver.room_actions.third_party_invites import ThirdPartyInvites
 from minihs.http.client_api.room_requests import only_members, room_id_of, via_of
 from minihs.http.errors import MatrixError
 from minihs.http.request import ApiRequest
@@ -17,7 +18,7 @@ from minihs.http.routing import Access, Handler, Route
 
 CLIENT = "/_matrix/client/v3"
 ROOM = f"{CLIENT}/rooms/{{room_id}}"
-_NO_THIRD_PARTIES = "This server takes no part in invites by e-mail or phone: name users by their ID."
+_NO_THIRD_PARTIES = "This server asks no identity servers about e-mail or phone: name users by their ID."
 
 
 class ReasonBody(msgspec.Struct):
@@ -26,11 +27,20 @@ class ReasonBody(msgspec.Struct):
     reason: str | None = None
 
 
+class ThirdPartySigned(msgspec.Struct):
+    """What an identity server has signed for somebody who was invited without a user ID."""
+
+    sender: str
+    mxid: str
+    token: str
+    signatures: dict[str, dict[str, str]]
+
+
 class JoinBody(msgspec.Struct):
     """The body of a join."""
 
     reason: str | None = None
-    third_party_signed: dict[str, Any] | None = None
+    third_party_signed: ThirdPartySigned | None = None
 
 
 class TargetBody(msgspec.Struct):
@@ -52,9 +62,12 @@ class InviteBody(msgspec.Struct):
 class Membership:
     """The endpoints that change or list what users are to rooms."""
 
-    def __init__(self, membership: Memberships, directory: Directory) -> None:
+    def __init__(
+        self, membership: Memberships, directory: Directory, third_party_invites: ThirdPartyInvites
+    ) -> None:
         self._membership = membership
         self._directory = directory
+        self._third_party_invites = third_party_invites
 
     def routes(self) -> list[Route]:
         """The routes of this module.
@@ -151,9 +164,11 @@ class Membership:
 
     async def _join(self, request: ApiRequest, room_id: RoomID, via: list[ServerName]) -> dict[str, Any]:
         body: JoinBody = request.body
-        if body.third_party_signed is not None:
-            raise MatrixError(403, "M_FORBIDDEN", _NO_THIRD_PARTIES)
         user = request.user
+        if body.third_party_signed is not None:
+            sender = parse_user_id(body.third_party_signed.sender)
+            signed = request.json["third_party_signed"]  # all of it: the signature covers what else is there
+            await self._third_party_invites.accept(user.user_id, room_id, sender, signed)
         await self._membership.join(
             user.user_id, room_id, via=via, reason=body.reason, is_guest=user.is_guest
         )

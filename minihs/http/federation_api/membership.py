@@ -149,7 +149,7 @@ class Membership:
         It says no room version, because it was made for versions 1 and 2, which this server does not take
         part in.
         """
-        room_of(request)
+        await self._invited.check_let_in(request.server, room_of(request))
         event_of(request)
         raise IncompatibleRoomVersion("1")
 

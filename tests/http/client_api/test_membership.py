@@ -176,8 +176,16 @@ def test_third_parties_are_refused() -> None:
     room_id = world.make(preset="public_chat")
     by_mail = {"medium": "email", "address": "a@example.org", "id_server": "x", "id_access_token": "y"}
     assert refused(world.call("POST", at(room_id, "invite"), ALICE, by_mail)) == (403, "M_FORBIDDEN")
-    signed = {"third_party_signed": {"sender": "a", "mxid": "b", "token": "c", "signatures": {}}}
-    assert refused(world.call("POST", at(room_id, "join"), BOB, signed)) == (403, "M_FORBIDDEN")
+    signed = {"sender": ALICE, "mxid": BOB, "token": "c", "signatures": {}}
+    for changes, expected in (
+        ({}, (403, "M_FORBIDDEN")),
+        ({"mxid": ALICE}, (403, "M_FORBIDDEN")),
+        ({"sender": "alice"}, (400, "M_INVALID_PARAM")),
+        ({"signatures": 5}, (400, "M_INVALID_PARAM")),
+    ):
+        body = {"third_party_signed": {**signed, **changes}}
+        assert refused(world.call("POST", at(room_id, "join"), BOB, body)) == expected
+    world.ok("POST", at(room_id, "join"), BOB)
 
 
 def test_knocking_goes_by_the_join_rule() -> None:
