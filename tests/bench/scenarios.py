@@ -1,4 +1,4 @@
-"""What is measured: one function for each figure, given running servers."""
+"""What is measured on one server, or seen from one: a function for each figure, given running servers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def sending(server: Measured, rooms: int, connections: int, seconds: float
     before = server.cpu_s()
     result = await hammer(links, requests, seconds)
     spent = server.cpu_s() - before
-    _close(links)
+    close(links)
     return Sending(result.rate, spent / result.count * 1000, result.timings.percentile(0.99))
 
 
@@ -66,7 +66,7 @@ async def schedule(
             found.append(reply["delay_id"])
 
     await asyncio.gather(*(one(number, link) for number, link in enumerate(links)))
-    _close(links)
+    close(links)
     return found
 
 
@@ -85,7 +85,7 @@ async def restarting(server: Measured, delay_ids: list[str], seconds: float) -> 
 
     await hammer(links, requests, min(1.0, seconds))
     result = await hammer(links, requests, seconds)
-    _close(links)
+    close(links)
     return result
 
 
@@ -95,7 +95,7 @@ async def bare_rate(port: int, seconds: float) -> float:
     request = links[0].encode("POST", "/_matrix/client/v1/delayed_events/" + "x" * 32 + "/restart", {})
     await hammer(links, lambda _: itertools.repeat(request), min(1.0, seconds))
     result = await hammer(links, lambda _: itertools.repeat(request), seconds)
-    _close(links)
+    close(links)
     return result.rate
 
 
@@ -162,7 +162,7 @@ async def burst(server: Measured, count: int, *, query: bool = False) -> Burst:
     seconds = time.time() - due
     watching = False
     await others
-    _close([*links, watcher, other])
+    close([*links, watcher, other])
     return Burst(len(seen), seconds, timings.percentile(0.99), max(timings.values_ms))
 
 
@@ -220,143 +220,8 @@ async def until_seen(sender: Measured, reader: Measured, room_id: str, rounds: i
             poll = asyncio.create_task(into.request("GET", f"{CLIENT}/sync?since={since}&timeout=10000"))
         timings.values_ms.append((time.perf_counter() - started) * 1000)
         await put
-    _close([out, into])
+    close([out, into])
     return timings
-
-
-async def bulk(sender: Measured, reader: Measured, room_id: str, count: int) -> float:
-    """Events per second from the first `PUT` on one server until the last is seen on the other."""
-    links = sender.connections("alice", 16)
-    into = reader.connections("bob", 1)[0]
-    filter_json = urllib.parse.quote(json.dumps({"room": {"timeline": {"limit": 1000}}}))
-    since = (await into.request("GET", f"{CLIENT}/sync?filter={filter_json}"))["next_batch"]
-    mark = f"bulk{time.time_ns()}"
-    seen: set[str] = set()
-
-    async def send(number: int) -> None:
-        for index in range(number, count, len(links)):
-            content = {"msgtype": "m.text", "body": f"{mark} {index}"}
-            path = f"{CLIENT}/rooms/{quoted(room_id)}/send/m.room.message/{mark}{index}"
-            await links[number].request("PUT", path, content)
-
-    started = time.perf_counter()
-    sends = asyncio.gather(*(send(number) for number in range(len(links))))
-    while len(seen) < count and time.perf_counter() - started < 120:
-        reply = await into.request("GET", f"{CLIENT}/sync?filter={filter_json}&since={since}&timeout=5000")
-        since = reply["next_batch"]
-        for joined in reply.get("rooms", {}).get("join", {}).values():
-            for event in joined["timeline"]["events"]:
-                body = str(event.get("content", {}).get("body", ""))
-                if body.startswith(mark):
-                    seen.add(body)
-    seconds = time.perf_counter() - started
-    await sends
-    _close([*links, into])
-    if len(seen) < count:
-        raise RuntimeError(f"{count - len(seen)} of {count} events were not seen")
-    return count / seconds
-
-
-async def fill_state(server: Measured, room_id: str, count: int) -> None:
-    """Set `count` state events of a type of their own."""
-    links = server.connections("alice", 32)
-
-    async def one(number: int) -> None:
-        for index in range(number, count, len(links)):
-            path = f"{CLIENT}/rooms/{quoted(room_id)}/state/org.example.item/{index}"
-            await links[number].request("PUT", path, {"number": index})
-
-    await asyncio.gather(*(one(number) for number in range(len(links))))
-    _close(links)
-
-
-@dataclass
-class Joining:
-    """Remote joins: the fastest, with both servers' processor time, and the longest that others waited."""
-
-    seconds: float
-    cpu_s: float
-    worst_ms: float
-
-
-async def joining(resident: Measured, joiner: Measured, state_events: int, times: int) -> Joining:
-    """Remote joins of rooms with so much state; each time another room's like."""
-    costs, worst = [], 0.0
-    for _ in range(times):
-        room_id = resident.room()
-        await fill_state(resident, room_id, state_events)
-        bob = joiner.user("bob")
-        probes = [asyncio.create_task(_worst_wait(server)) for server in (resident, joiner)]
-        await asyncio.sleep(0.2)
-        before = resident.cpu_s() + joiner.cpu_s()
-        started = time.perf_counter()
-        via = resident.server.server_name
-        path = f"{CLIENT}/join/{quoted(room_id)}?server_name={quoted(via)}&via={quoted(via)}"
-        link = Connection("127.0.0.1", joiner.server.client_port, bob.token)
-        await link.request("POST", path, {})
-        seconds = time.perf_counter() - started
-        costs.append((seconds, resident.cpu_s() + joiner.cpu_s() - before))
-        link.close()
-        for probe in probes:
-            probe.cancel()
-        worst = max(worst, *await asyncio.gather(*probes))
-    return Joining(*min(costs), worst)
-
-
-async def _worst_wait(server: Measured) -> float:
-    """Ask small questions until cancelled; the longest wait for an answer in milliseconds."""
-    link = server.connections("alice", 1)[0]
-    worst = 0.0
-    try:
-        while True:
-            started = time.perf_counter()
-            await link.request("GET", f"{CLIENT}/account/whoami")
-            worst = max(worst, (time.perf_counter() - started) * 1000)
-            await asyncio.sleep(0.002)
-    except asyncio.CancelledError:
-        link.close()
-        return worst
-
-
-async def catching_up(sender: Measured, away: Measured, room_id: str, count: int) -> float:
-    """Seconds from the return of a server until it shows the last of `count` events that it missed."""
-    since_link = away.connections("bob", 1)[0]
-    filter_json = urllib.parse.quote(json.dumps({"room": {"timeline": {"limit": 1000}}}))
-    since = (await since_link.request("GET", f"{CLIENT}/sync?filter={filter_json}"))["next_batch"]
-    since_link.close()
-    away.server.stop()
-    links = sender.connections("alice", 32)
-    mark = f"missed{time.time_ns()}"
-
-    async def send(number: int) -> None:
-        for index in range(number, count, len(links)):
-            content = {"msgtype": "m.text", "body": f"{mark} {index}"}
-            path = f"{CLIENT}/rooms/{quoted(room_id)}/send/m.room.message/{mark}{index}"
-            await links[number].request("PUT", path, content)
-
-    await asyncio.gather(*(send(number) for number in range(len(links))))
-    away.server.start()
-    started = time.perf_counter()
-    into = away.connections("bob", 1)[0]
-    path = f"{CLIENT}/rooms/{quoted(room_id)}/messages?dir=b&limit=1000"
-    missing = count
-    while missing and time.perf_counter() - started < 60:
-        await asyncio.sleep(0.1)
-        seen: set[str] = set()
-        token = ""
-        while True:
-            reply = await into.request("GET", path + token)
-            bodies = [str(event.get("content", {}).get("body", "")) for event in reply["chunk"]]
-            seen.update(body for body in bodies if body.startswith(mark))
-            if "end" not in reply or not any(body.startswith(mark) for body in bodies):
-                break
-            token = f"&from={reply['end']}"
-        missing = count - len(seen)
-    seconds = time.perf_counter() - started
-    _close([*links, into])
-    if missing:
-        raise RuntimeError(f"{missing} of {count} events were not delivered (token {since})")
-    return seconds
 
 
 def join(server: Measured, user: str, room_id: str, via: str) -> None:
@@ -365,7 +230,7 @@ def join(server: Measured, user: str, room_id: str, via: str) -> None:
     )
 
 
-def _close(links: list[Connection]) -> None:
+def close(links: list[Connection]) -> None:
     with contextlib.suppress(OSError):
         for link in links:
             link.close()

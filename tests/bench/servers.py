@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +17,13 @@ from minihs.demo.client import Client
 from minihs.demo.processes import ServerProcess, free_ports
 from minihs.federation.dev_ca import DevCa
 from tests.bench.load import Connection
+from tests.support.synapse import PYTHON as SYNAPSE_PYTHON
 from tests.support.synapse import SynapseProcess
+
+NEWCOMER = {"presence": {"enabled": True}}
+"""Synapse as whoever tries it has it: presence on, its own log configuration (see `_newcomers_log`), and
+otherwise what `tests.support.synapse` sets: SQLite, one process, no rate limits, twice the default caches, no
+URL previews, no key servers. minihs runs with its defaults, without rate limits, and logs what it logs."""
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 SETTINGS = (
@@ -63,6 +70,15 @@ class Measured:
                 return int(line.split()[1]) / 1024
         raise LookupError("no VmRSS")
 
+    def pause(self) -> None:
+        """Stop the process where it stands: what is sent to it waits in its sockets."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGCONT)
+
     def user(self, name: str) -> Client:
         """An account, made when it is first asked for."""
         if name not in self.users:
@@ -89,6 +105,29 @@ class Stage:
         self.folder = folder
         self.authority = DevCa(folder / "ca")
         self.count = 0
+        self.crashed: list[str] = []
+
+    def what_crashed(self) -> str | None:
+        """Which servers ended of themselves, with the end of their logs; None when none did."""
+        return "\n".join(self.crashed) or None
+
+    @contextmanager
+    def _on(self, label: str, server: Any) -> Iterator[Measured]:
+        """The server from here to the end, where it is stopped, or found to have ended of itself."""
+        server.start()
+        measured = Measured(label, server)
+        try:
+            yield measured
+        finally:
+            process = server.process
+            if process.poll() not in (None, 0, -signal.SIGTERM):
+                log = Path(server.log_file).read_text(errors="replace").splitlines()[-20:]
+                self.crashed.append(
+                    f"{label} ended of itself with exit code {process.returncode}; its log ends:\n"
+                    + "\n".join(log)
+                )
+            measured.resume()
+            server.stop()
 
     @contextmanager
     def minihs(self, *settings: str) -> Iterator[Measured]:
@@ -105,11 +144,8 @@ class Stage:
             private_key=leaf.private_key,
             settings=(*SETTINGS, *settings),
         )
-        server.start()
-        try:
-            yield Measured("minihs", server)
-        finally:
-            server.stop()
+        with self._on(f"minihs{self.count}", server) as measured:
+            yield measured
 
     @contextmanager
     def synapse(self) -> Iterator[Measured]:
@@ -123,12 +159,19 @@ class Stage:
             ca_file=self.authority.certificate,
             certificate=leaf.certificate,
             private_key=leaf.private_key,
+            extra={**NEWCOMER, "log_config": str(self._newcomers_log(f"synapse{self.count}"))},
         )
-        server.start()
-        try:
-            yield Measured("Synapse", server)
-        finally:
-            server.stop()
+        with self._on(f"Synapse {self.count}", server) as measured:
+            yield measured
+
+    def _newcomers_log(self, label: str) -> Path:
+        """The log configuration that Synapse writes for a new server."""
+        folder = self.folder / label / "generated"
+        folder.mkdir(parents=True)
+        command = [SYNAPSE_PYTHON, "-m", "synapse.app.homeserver", "--generate-config"]
+        command += ["--server-name", "localhost", "--config-path", "homeserver.yaml", "--report-stats=no"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        return folder / "localhost.log.config"
 
     @contextmanager
     def bare_twisted(self) -> Iterator[int]:

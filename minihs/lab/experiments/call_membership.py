@@ -89,7 +89,7 @@ def run(seed: int, size: Size) -> Report:
             "MB between servers",
         )
         for make in WAYS:
-            outcome = _play(seed, scale, make())
+            outcome = play(seed, scale, make())
             outcomes.append(outcome)
             ghosts = outcome.ghosts_ms
             table.add(
@@ -110,7 +110,7 @@ def run(seed: int, size: Size) -> Report:
     return report
 
 
-def _play(seed: int, scale: Scale, way: Way) -> Outcome:
+def play(seed: int, scale: Scale, way: Way) -> Outcome:
     world = World(
         seed=f"{seed} {way.name} {scale.participants}", settings={"federation.retry_max_ms": 10_000}
     )
