@@ -27,6 +27,7 @@ from minihs.rooms.outliers import cited_events
 from minihs.rooms.power import CREATE
 from minihs.rooms.receipt import Accept, Reject, SoftFail
 from minihs.rooms.state_map import StateMap
+from minihs.store.along import Along
 from minihs.store.events import Standing
 
 log = Logger()
@@ -69,22 +70,24 @@ class InboundEvents:
         # One server has us fetch one thing at a time about one room.
         self._fetching: Lanes[tuple[ServerName, RoomID]] = Lanes(FETCHES_WAITING)
 
-    async def receive(self, origin: ServerName, event: Event, *, forward: bool = False) -> Received:
+    async def receive(
+        self, origin: ServerName, event: Event, *, forward: bool = False, along: Along | None = None
+    ) -> Received:
         """Judge a genuine event that `origin` sent, and keep it; what is missing is asked of `origin`.
 
-        With `forward`, an accepted event is passed on to the other servers in the room. Raises CannotDecide
-        when something that is needed cannot be had, and LaneFull when too many events of the room are
-        waiting; nothing is kept then.
+        With `forward`, an accepted event is passed on to the other servers in the room; `along` is stored
+        with it if it was not known. Raises CannotDecide when something that is needed cannot be had, and
+        LaneFull when too many events of the room are waiting; nothing is kept then.
         """
         known = await self._known(event.event_id)
         if known is not None:
             return known
         if not await self._lacks(event):
             return await self._lanes.run(
-                event.room_id, lambda: self._receive(origin, event, Bridge(), forward)
+                event.room_id, lambda: self._receive(origin, event, Bridge(), forward, along)
             )
         return await self._fetching.run(
-            (origin, event.room_id), lambda: self._fetch_and_receive(origin, event, forward)
+            (origin, event.room_id), lambda: self._fetch_and_receive(origin, event, forward, along)
         )
 
     async def _lacks(self, event: Event) -> bool:
@@ -94,13 +97,17 @@ class InboundEvents:
             or await unknown_among(self._receiver, authorising_ids(event))
         )
 
-    async def _fetch_and_receive(self, origin: ServerName, event: Event, forward: bool) -> Received:
+    async def _fetch_and_receive(
+        self, origin: ServerName, event: Event, forward: bool, along: Along | None
+    ) -> Received:
         # Asked only now: what came before it from there has often brought what this one lacked, too.
         bridge = Bridge()
         if await unknown_among(self._receiver, event.prev_events, or_outlier=True):
             bridge = await self._gaps.bridge(origin, event)
         await self._fetch_cited(origin, (*bridge.earlier, event))
-        return await self._lanes.run(event.room_id, lambda: self._receive(origin, event, bridge, forward))
+        return await self._lanes.run(
+            event.room_id, lambda: self._receive(origin, event, bridge, forward, along)
+        )
 
     async def _known(self, event_id: EventID) -> Received | None:
         row = (await self._receiver.rows((event_id,))).get(event_id)
@@ -108,24 +115,28 @@ class InboundEvents:
             return None
         return Received(row.standing, row.refusal, is_new=False)
 
-    async def _receive(self, origin: ServerName, event: Event, bridge: Bridge, forward: bool) -> Received:
+    async def _receive(
+        self, origin: ServerName, event: Event, bridge: Bridge, forward: bool, along: Along | None
+    ) -> Received:
         for earlier in bridge.earlier:
             try:
-                received = await self._place(origin, earlier, bridge, forward=False)
+                received = await self._place(origin, earlier, bridge, forward=False, along=None)
             except CannotDecide as problem:
                 log.info("{event_id} left out: {problem}", event_id=earlier.event_id, problem=problem)
             else:
                 # Batches of a room are stored in order, so whoever waits for `event` waits for this one.
                 if received.durable is not None:
                     received.durable.addErrback(_heard_by_the_last)
-        return await self._place(origin, event, bridge, forward)
+        return await self._place(origin, event, bridge, forward, along)
 
-    async def _place(self, origin: ServerName, event: Event, bridge: Bridge, forward: bool) -> Received:
+    async def _place(
+        self, origin: ServerName, event: Event, bridge: Bridge, forward: bool, along: Along | None
+    ) -> Received:
         known = await self._known(event.event_id)  # it may have come another way while others were fetched
         if known is not None:
             return known
         state_before, bridged = await self._gaps.state_before(event, bridge.told)
-        return await self._judge(origin, event, state_before, bridged=bridged, forward=forward)
+        return await self._judge(origin, event, state_before, bridged=bridged, forward=forward, along=along)
 
     async def refusal_as_history(
         self, origin: ServerName, event: Event, state_before: StateMap
@@ -150,7 +161,14 @@ class InboundEvents:
                 raise CannotDecide(f"The room {event.room_id} has its create event, and it is another one.")
 
     async def _judge(
-        self, origin: ServerName, event: Event, state_before: StateMap, *, bridged: bool, forward: bool
+        self,
+        origin: ServerName,
+        event: Event,
+        state_before: StateMap,
+        *,
+        bridged: bool,
+        forward: bool,
+        along: Along | None,
     ) -> Received:
         """Checks 4 to 6, and what follows from them."""
         newest = await self._receiver.newest_state(event.room_id)
@@ -181,6 +199,7 @@ class InboundEvents:
             standing=standing,
             refusal=refusal,
             forward_from=origin if forward and refusal is None else None,
+            along=along,
         )
         return Received(standing, refusal, is_new=True, durable=durable)
 

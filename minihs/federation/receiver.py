@@ -14,6 +14,7 @@ from minihs.events.event import Event
 from minihs.events.ids import EventID, RoomID, ServerName
 from minihs.events.versions import RoomVersion
 from minihs.rooms.state_map import StateMap
+from minihs.store.along import Along
 from minihs.store.events import EventRow, Standing
 
 
@@ -53,10 +54,12 @@ class Receiver(Protocol):
         standing: Standing,
         refusal: str | None,
         forward_from: ServerName | None = None,
+        along: Along | None = None,
     ) -> Deferred[None]:
         """Keep an event; in place when this returns, durable when the Deferred fires.
 
-        With `forward_from` it is passed on to all servers in the room but that one.
+        With `forward_from` it is passed on to all servers in the room but that one. `along` is stored with
+        it if it is accepted.
         """
 
     async def store_outliers(self, events: Sequence[tuple[Event, str | None]]) -> None:

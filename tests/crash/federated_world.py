@@ -20,7 +20,7 @@ from tests.crash.ledger import Ledger
 from tests.crash.promises import check
 from tests.crash.soundness import check_database
 from tests.crash.stories import Story, Teller
-from tests.support.world import HomeServer, World
+from tests.support.world import Client, HomeServer, World
 
 HERE, THERE = "hs1", "hs2"
 AWAY_MS = 3_000
@@ -41,9 +41,12 @@ class DyingLine:
         headers = {NUMBER_HEADER: str(number)}
         connection = server.driver.start(method, path, json=body, token=token, headers=headers)
         deadline_ms = server.world.now_ms + PATIENCE_MS
-        while (response := connection.take()) is None:
-            if not server.up:
+        while True:
+            if not server.up:  # what a dead server may still have to say, nobody hears
                 raise Gone
+            response = connection.take()
+            if response is not None:
+                break
             assert server.world.now_ms < deadline_ms, "no reply"
             server.world.clock.turn()
         connection.drop()
@@ -84,14 +87,13 @@ class Transactions:
             self.deliveries[event] = self.deliveries.get(event, 0) + 1
 
 
-class SharedRoom:
-    """The beginning: Alice here and Bob there, in one room."""
+class Beginning:
+    """Alice here and Bob there, and the room that they have in common when `meet` has done what it does."""
 
-    def __init__(self) -> None:
+    def __init__(self, meet: Callable[[Client, Client], str]) -> None:
         world = World(HERE, THERE)
         alice, bob = world[HERE].user("alice"), world[THERE].user("bob")
-        self.room_id = alice.create_room()
-        bob.join(self.room_id, HERE)
+        self.room_id = meet(alice, bob)
         assert world.settle()
         self.tokens = {HERE: str(alice.token), THERE: str(bob.token)}
         self._keys: dict[str, SigningKeys] = {name: world[name].keys for name in (HERE, THERE)}
@@ -108,6 +110,19 @@ class SharedRoom:
         return world
 
 
+class SharedRoom(Beginning):
+    """A room that was made here, and that Bob has joined."""
+
+    def __init__(self) -> None:
+        super().__init__(_bob_joins)
+
+
+def _bob_joins(alice: Client, bob: Client) -> str:
+    room_id = alice.create_room()
+    bob.join(room_id, HERE)
+    return room_id
+
+
 def live(shared: SharedRoom, story: Story, dies: str, at_turn: int | None) -> int:
     """Let a story happen here, with the death of a server at a turn; judge both servers in the end.
 
@@ -116,7 +131,7 @@ def live(shared: SharedRoom, story: Story, dies: str, at_turn: int | None) -> in
     world = shared.again(seed=at_turn or 0)
     transactions = Transactions()
     transactions.watch(world)
-    turns = _Countdown(world, at_turn, lambda: world[dies].crash())
+    turns = Countdown(world, at_turn, lambda: world[dies].crash())
     ledger = Ledger()
     hand = Hand("alice", ledger, DyingLine(world[HERE]), shared.tokens[HERE], shared.room_id)
     try:
@@ -150,7 +165,7 @@ def _timeline(server: HomeServer, shared: SharedRoom) -> list[str]:
     return [event["event_id"] for event in events[came:]]
 
 
-class _Countdown:
+class Countdown:
     """Counts the turns of a world, and calls `then` before the chosen one."""
 
     def __init__(self, world: World, at_turn: int | None, then: Callable[[], None]) -> None:

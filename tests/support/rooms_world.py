@@ -48,6 +48,7 @@ from minihs.http.limits import RateLimiter
 from minihs.http.routing import Router
 from minihs.http.site import ApiFactory
 from minihs.platform.clock import Clock
+from minihs.store.along import Along
 from minihs.store.directory import DirectoryStore
 from minihs.store.memberships import MembershipStore
 from minihs.store.rooms import RoomStore
@@ -81,7 +82,8 @@ class Elsewhere:
     """The other servers: what they were asked, and what they say.
 
     `refusal` is raised by whatever is asked of them. A join or an invite through them is written down as an
-    out-of-room membership, as the real thing does for rooms that are not here.
+    out-of-room membership, as the real thing does for rooms that are not here; without an event there is
+    nothing that something could go along with.
     """
 
     writer: Writer
@@ -98,28 +100,46 @@ class Elsewhere:
             raise self.refusal
 
     async def join_remote(
-        self, room_id: RoomID, user_id: UserID, via: Sequence[ServerName], content: Mapping[str, Any]
+        self,
+        room_id: RoomID,
+        user_id: UserID,
+        via: Sequence[ServerName],
+        content: Mapping[str, Any],
+        *,
+        along: Along | None = None,
     ) -> RoomID:
         self._ask("join", (room_id, user_id, tuple(via), dict(content)))
         await self.write(room_id, user_id, "join", user_id)
         return room_id
 
     async def knock_remote(
-        self, room_id: RoomID, user_id: UserID, via: Sequence[ServerName], content: Mapping[str, Any]
+        self,
+        room_id: RoomID,
+        user_id: UserID,
+        via: Sequence[ServerName],
+        content: Mapping[str, Any],
+        *,
+        along: Along | None = None,
     ) -> RoomID:
         self._ask("knock", (room_id, user_id, tuple(via), dict(content)))
         await self.write(room_id, user_id, "knock", user_id)
         return room_id
 
     async def leave_remote(
-        self, room_id: RoomID, user_id: UserID, via: Sequence[ServerName], content: Mapping[str, Any]
+        self,
+        room_id: RoomID,
+        user_id: UserID,
+        via: Sequence[ServerName],
+        content: Mapping[str, Any],
+        *,
+        along: Along | None = None,
     ) -> None:
         self._ask("leave", (room_id, user_id, tuple(via), dict(content)))
         await self.write(room_id, user_id, "leave", user_id)
 
-    async def invite_remote(self, draft: EventDraft) -> Event:
+    async def invite_remote(self, draft: EventDraft, *, along: Along | None = None) -> Event:
         self._ask("invite", draft)
-        return await self.rooms.send(draft)
+        return await self.rooms.send(draft, also=None if along is None else along.also)
 
     async def exchange_third_party_invite(
         self, room_id: RoomID, sender: UserID, user_id: UserID, signed: Mapping[str, Any]

@@ -14,6 +14,7 @@ import msgspec
 from minihs.events.event import Event
 from minihs.events.ids import RoomID, ServerName, UserID, server_name_of
 from minihs.events.versions import ROOM_VERSIONS, RoomVersion
+from minihs.store.along import Along
 from minihs.store.distant_rooms import DistantRoomStore
 from minihs.store.memberships import MembershipStore
 from minihs.store.rooms import RoomStore
@@ -46,12 +47,20 @@ class DistantRooms:
         version_id = await self._distant_rooms.maybe_version(room_id)
         return None if version_id is None else ROOM_VERSIONS[version_id]
 
-    async def record(self, event: Event, stripped_state: Sequence[Mapping[str, Any]] = ()) -> None:
+    async def record(
+        self,
+        event: Event,
+        stripped_state: Sequence[Mapping[str, Any]] = (),
+        *,
+        along: Along | None = None,
+    ) -> None:
         """The member event is its user's current membership; durable when this returns."""
         if event.state_key is None or event.membership is None:
             raise TypeError(f"{event.event_id} is no member event")
         user_id = UserID(event.state_key)
         batch = Batch()
+        if along is not None:
+            along.also(batch, event)
         self._distant_rooms.add(batch, event.room_id, event.version.id)
         position = self._stream.allocate()
         self._rooms.set_membership(

@@ -13,6 +13,7 @@ from minihs.federation.receiver import CannotDecide
 from minihs.homeserver.rooms.service import Rooms
 from minihs.homeserver.rooms.states import IncompleteHistory
 from minihs.rooms.state_map import StateMap
+from minihs.store.along import Along
 from minihs.store.events import EventRow, Standing
 
 
@@ -54,6 +55,7 @@ class InboundRooms:
         standing: Standing,
         refusal: str | None,
         forward_from: ServerName | None = None,
+        along: Along | None = None,
     ) -> Deferred[None]:
         try:
             return await self._rooms.receive(
@@ -62,6 +64,7 @@ class InboundRooms:
                 standing=standing,
                 refusal=refusal,
                 forward_from=forward_from,
+                along=along,
             )
         except IncompleteHistory as incomplete:
             raise CannotDecide(str(incomplete)) from incomplete

@@ -32,6 +32,7 @@ from minihs.homeserver.errors import Forbidden, Unavailable, UnknownRoom
 from minihs.homeserver.rooms.service import EventDraft, Rooms
 from minihs.platform.clock import Clock
 from minihs.platform.lanes import LaneFull, Lanes
+from minihs.store.along import Along
 from minihs.store.events import Standing
 from minihs.store.writer import BatchFailed, WriterStopped
 
@@ -97,13 +98,19 @@ class RemoteMemberships:
             await settled
 
     async def join_remote(
-        self, room_id: RoomID, user_id: UserID, via: Sequence[ServerName], content: Mapping[str, Any]
+        self,
+        room_id: RoomID,
+        user_id: UserID,
+        via: Sequence[ServerName],
+        content: Mapping[str, Any],
+        *,
+        along: Along | None = None,
     ) -> RoomID:
         """See `RemoteMembership`. Joins to one room go one after another: the second finds us in the room."""
         joins = self._under_way.setdefault(room_id, _Joins())
         joins.number += 1
         try:
-            await self._joins.run(room_id, lambda: self._join(room_id, user_id, via, content))
+            await self._joins.run(room_id, lambda: self._join(room_id, user_id, via, content, along))
         except LaneFull as full:
             raise Unavailable("Too many joins to this room are under way. Please try again.") from full
         finally:
@@ -115,7 +122,13 @@ class RemoteMemberships:
         return room_id
 
     async def leave_remote(
-        self, room_id: RoomID, user_id: UserID, via: Sequence[ServerName], content: Mapping[str, Any]
+        self,
+        room_id: RoomID,
+        user_id: UserID,
+        via: Sequence[ServerName],
+        content: Mapping[str, Any],
+        *,
+        along: Along | None = None,
     ) -> None:
         """See `RemoteMembership`."""
 
@@ -135,10 +148,16 @@ class RemoteMemberships:
                 problem=problem,
             )
             event = await self._leave_of_our_own(room_id, user_id, content)
-        await self._distant_rooms.record(event)
+        await self._distant_rooms.record(event, along=along)
 
     async def knock_remote(
-        self, room_id: RoomID, user_id: UserID, via: Sequence[ServerName], content: Mapping[str, Any]
+        self,
+        room_id: RoomID,
+        user_id: UserID,
+        via: Sequence[ServerName],
+        content: Mapping[str, Any],
+        *,
+        along: Along | None = None,
     ) -> RoomID:
         """See `RemoteMembership`."""
 
@@ -150,10 +169,10 @@ class RemoteMemberships:
             return event, [stripped(one) for one in genuine.events.values() if one.is_state]
 
         event, told = await self._ask_in_turn(via, knock)
-        await self._distant_rooms.record(event, [*told, stripped(event)])
+        await self._distant_rooms.record(event, [*told, stripped(event)], along=along)
         return room_id
 
-    async def invite_remote(self, draft: EventDraft) -> Event:
+    async def invite_remote(self, draft: EventDraft, *, along: Along | None = None) -> Event:
         """See `RemoteMembership`."""
         event = await self._rooms.build(draft)
         if event.state_key is None:
@@ -178,7 +197,7 @@ class RemoteMemberships:
         signatures = {**event.pdu["signatures"], server: signed.pdu["signatures"][server]}
         event = self._admission.parse({**event.pdu, "signatures": signatures}, event.version, event.room_id)
         try:
-            received = await self._inbound.receive(self._signer.server_name, event, forward=True)
+            received = await self._inbound.receive(self._signer.server_name, event, forward=True, along=along)
             if received.durable is not None:
                 await received.durable
         except (CannotDecide, LaneFull, BatchFailed, WriterStopped) as problem:
@@ -206,30 +225,45 @@ class RemoteMemberships:
             raise Unavailable(f"{server} could not be asked to invite {user_id}: {problem}") from problem
 
     async def _join(
-        self, room_id: RoomID, user_id: UserID, via: Sequence[ServerName], content: Mapping[str, Any]
+        self,
+        room_id: RoomID,
+        user_id: UserID,
+        via: Sequence[ServerName],
+        content: Mapping[str, Any],
+        along: Along | None,
     ) -> None:
-        if await self._rooms.is_resident(room_id) and await self._join_here(room_id, user_id, content):
+        if await self._rooms.is_resident(room_id) and await self._join_here(room_id, user_id, content, along):
             return
         entered: list[ServerName] = []
         try:
             await self._ask_in_turn(
-                via, lambda server: self._join_through(server, room_id, user_id, content, entered)
+                via, lambda server: self._join_through(server, room_id, user_id, content, along, entered)
             )
-        except (RemoteRefusal, Unavailable):
+        except WriterStopped:
+            raise  # this process is ending and asks nobody any more
+        except Exception:
             if entered:
                 await self._take_back(entered[-1], room_id, user_id)
             raise
 
-    async def _join_here(self, room_id: RoomID, user_id: UserID, content: Mapping[str, Any]) -> bool:
+    async def _join_here(
+        self, room_id: RoomID, user_id: UserID, content: Mapping[str, Any], along: Along | None
+    ) -> bool:
         """Join a room that we have entered while this join was waiting; False if others must vouch."""
         current = await self._rooms.state_event(room_id, "m.room.member", user_id)
         if current is not None and current.membership == "join":
             return True
         draft = EventDraft(
-            room_id=room_id, sender=user_id, type="m.room.member", state_key=user_id, content=content
+            room_id=room_id,
+            sender=user_id,
+            type="m.room.member",
+            state_key=user_id,
+            content=content,
+            delay_id=None if along is None else along.delay_id,
+            was_future=along is not None and along.was_future,
         )
         try:
-            await self._rooms.send(draft)
+            await self._rooms.send(draft, also=None if along is None else along.also)
         except Forbidden:
             return False
         return True
@@ -254,9 +288,10 @@ class RemoteMemberships:
         room_id: RoomID,
         user_id: UserID,
         content: Mapping[str, Any],
+        along: Along | None,
         entered: list[ServerName],
     ) -> None:
-        """One handshake; notes in `entered` a server that may have let us in though the rest went wrong."""
+        """One handshake; notes in `entered` a server that may have let us in, also if the rest goes wrong."""
         template = await self._remote.make("join", server, room_id, user_id, list(SUPPORTED))
         event = self._event(server, template, room_id, user_id, content)
         try:
@@ -264,12 +299,14 @@ class RemoteMemberships:
         except Unreachable:
             entered.append(server)  # the answer may have got lost, or be of no use
             raise
+        entered.append(server)
         try:
             joined = await verify_join_reply(reply, event, admission=self._admission, outliers=self._outliers)
         except BadJoinReply as bad:
-            entered.append(server)
             raise Unreachable(f"{server} let {user_id} in, but its reply is not good. {bad}") from bad
-        await self._rooms.adopt(event.version, joined.event, joined.state_before, joined.outliers)
+        await self._rooms.adopt(
+            event.version, joined.event, joined.state_before, joined.outliers, along=along
+        )
 
     def _event(
         self,

@@ -137,8 +137,8 @@ class FutureScheduling:
     ) -> Scheduled:
         """Send an event at once and store futures in a new group, together or not at all.
 
-        Raises what sending the event and `schedule` raise. Only where another server must make the event (a
-        membership of a room that is not here) the futures are stored right after it.
+        Raises what sending the event and `schedule` raise. Where nothing is sent because the room already is
+        as the event would make it (a join of who is joined), the futures are stored alone.
         """
         live: LiveGroup | None = None
         effects: tuple[Effect, ...] = ()

@@ -24,8 +24,8 @@ from minihs.homeserver.futures.groups import FutureGroups, LiveGroup
 from minihs.homeserver.futures.send_order import SendOrder, Turn
 from minihs.homeserver.futures.steady_clock import SteadyClock
 from minihs.homeserver.futures.steps import FutureSteps
-from minihs.homeserver.rooms.commits import Also
 from minihs.homeserver.rooms.drafts import EventDraft
+from minihs.store.along import Also
 from minihs.store.future_rows import Payload
 from minihs.store.futures import FutureStore
 from minihs.store.writer import Batch

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-import msgspec
 from twisted.logger import Logger
 
 from minihs.events.event import StateKey
@@ -28,9 +27,9 @@ from minihs.homeserver.errors import (
 from minihs.homeserver.room_actions.known_servers import KnownServers
 from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
 from minihs.homeserver.room_actions.state_content import check_state_content
-from minihs.homeserver.rooms.commits import Also
 from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.homeserver.rooms.service import Rooms
+from minihs.store.along import Along
 from minihs.store.memberships import MembershipRow, MembershipStore
 from minihs.store.writer import Batch, Writer
 
@@ -42,14 +41,6 @@ PRESENT = ("join", "invite", "knock")
 AUTHORISED_VIA = "join_authorised_via_users_server"
 
 Content = Mapping[str, Any]
-
-
-class Along(msgspec.Struct, frozen=True):
-    """What goes with a member event: rows to store with it, the future that it was."""
-
-    also: Also
-    delay_id: str | None = None
-    was_future: bool = False
 
 
 ProfileOf = Callable[[UserID], Awaitable[Mapping[str, Any]]]
@@ -182,8 +173,10 @@ class Membership:
         """What setting the state event `m.room.member` asks for, by the same ways as the calls above.
 
         Returns the event that now is the target's membership. Raises BadContent for content of the wrong
-        shape, and what the calls above raise. Nothing of `along` happens where another server takes part;
-        with it, an event is sent even when it would change nothing.
+        shape, and what the calls above raise. `along` is stored with what makes the change durable here, also
+        where another server takes part; with it, an event is sent even when it would change nothing. Nothing
+        of it happens when the user is joined already through another server, and when a guest joins a room of
+        others, who may have to leave it at once.
         """
         check_state_content(MEMBER, content)
         wanted = content["membership"]
@@ -260,7 +253,9 @@ class Membership:
                 return await self._send(user_id, room_id, user_id, wanted, along)
         else:
             servers = await self._resident_servers(room_id, row, via)
-        joined = await self._remote.join_remote(room_id, user_id, servers, wanted)
+        joined = await self._remote.join_remote(
+            room_id, user_id, servers, wanted, along=None if is_guest else along
+        )
         if is_guest:
             try:
                 await self._check_guests_may_join(joined)
@@ -284,7 +279,7 @@ class Membership:
             return await self._send(user_id, room_id, user_id, wanted, along)
         servers = await self._resident_servers(room_id, row, via)
         return await self._event_of(
-            user_id, await self._remote.knock_remote(room_id, user_id, servers, wanted)
+            user_id, await self._remote.knock_remote(room_id, user_id, servers, wanted, along=along)
         )
 
     async def _invite(
@@ -304,8 +299,8 @@ class Membership:
                 sender, room_id, target, {**await self._profile_of(target), **content}, along
             )
         await self._check_federates(room_id)
-        draft = EventDraft(room_id=room_id, sender=sender, type=MEMBER, state_key=target, content=content)
-        return (await self._remote.invite_remote(draft)).event_id
+        draft = _draft(sender, room_id, target, content, along)
+        return (await self._remote.invite_remote(draft, along=along)).event_id
 
     async def _leave(
         self,
@@ -322,7 +317,7 @@ class Membership:
         if await self._is_here(room_id, row):
             return await self._send(user_id, room_id, user_id, content, along)
         servers = await self._known_servers.to_ask(room_id, row, ())
-        await self._remote.leave_remote(room_id, user_id, servers, content)
+        await self._remote.leave_remote(room_id, user_id, servers, content, along=along)
         return await self._event_of(user_id, room_id)
 
     async def _kick(
@@ -346,15 +341,7 @@ class Membership:
         content: Content,
         along: Along | None,
     ) -> EventID:
-        draft = EventDraft(
-            room_id=room_id,
-            sender=sender,
-            type=MEMBER,
-            state_key=target,
-            content=content,
-            delay_id=None if along is None else along.delay_id,
-            was_future=along is not None and along.was_future,
-        )
+        draft = _draft(sender, room_id, target, content, along)
         return (await self._rooms.send(draft, also=None if along is None else along.also)).event_id
 
     async def _is_here(self, room_id: RoomID, row: MembershipRow | None) -> bool:
@@ -410,6 +397,20 @@ class Membership:
 
 
 _NOT_COPIED = frozenset({"displayname", "avatar_url", AUTHORISED_VIA, "reason", "third_party_invite"})
+
+
+def _draft(
+    sender: UserID, room_id: RoomID, target: UserID, content: Content, along: Along | None
+) -> EventDraft:
+    return EventDraft(
+        room_id=room_id,
+        sender=sender,
+        type=MEMBER,
+        state_key=target,
+        content=content,
+        delay_id=None if along is None else along.delay_id,
+        was_future=along is not None and along.was_future,
+    )
 
 
 def _content(membership: str, reason: str | None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from minihs.homeserver.room_actions.sending import Sending
 from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.homeserver.rooms.rehearsal import Rehearsed
 from minihs.homeserver.rooms.service import Judged, Rooms
+from minihs.store.along import Along
 from minihs.store.events import EventStore
 from minihs.store.memberships import MembershipStore
 from minihs.store.writer import Batch, Writer
@@ -85,7 +86,7 @@ class _NobodyElsewhere:
     async def exchange_third_party_invite(self, *_change: Any, **_named: Any) -> NoReturn:
         raise NeedsAnotherServer("The inviter's server must issue the invite.")
 
-    async def invite_remote(self, draft: EventDraft) -> Event:
+    async def invite_remote(self, draft: EventDraft, *, along: Along | None = None) -> Event:  # noqa: ARG002
         return await self._rehearsed.send(draft)
 
 

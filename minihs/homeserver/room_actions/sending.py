@@ -12,11 +12,11 @@ from minihs.events.event import Event
 from minihs.events.ids import EventID, InvalidIdentifier, RoomID, UserID, parse_event_id, parse_user_id
 from minihs.homeserver.errors import BadContent, Forbidden, InvalidParam, NotFound
 from minihs.homeserver.room_actions.directory import CANONICAL_ALIAS, Directory
-from minihs.homeserver.room_actions.membership import MEMBER, Along, Membership
+from minihs.homeserver.room_actions.membership import MEMBER, Membership
 from minihs.homeserver.room_actions.state_content import check_state_content
-from minihs.homeserver.rooms.commits import Also
 from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.homeserver.rooms.service import Rooms
+from minihs.store.along import Along, Also
 from minihs.store.events import EventStore
 
 REDACTION = "m.room.redaction"

@@ -21,6 +21,7 @@ from minihs.homeserver.rooms.drafts import EventDraft, Reach
 from minihs.homeserver.rooms.memory import RoomMemory
 from minihs.homeserver.rooms.states import RoomStates
 from minihs.rooms.state_map import StateChange
+from minihs.store.along import Also
 from minihs.store.events import EventRow, EventStore, Standing
 from minihs.store.rooms import RoomStore
 from minihs.store.state import StateGroup, StateStore
@@ -28,9 +29,6 @@ from minihs.store.streams import Stream
 from minihs.store.writer import Batch, Writer
 
 log = Logger()
-
-Also = Callable[[Batch, Event], None]
-"""Adds rows that are stored together with an event or not at all."""
 
 
 class CommittedEvent(msgspec.Struct, frozen=True):

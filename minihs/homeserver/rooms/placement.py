@@ -21,6 +21,7 @@ from minihs.homeserver.rooms.states import IncompleteHistory, RoomStates
 from minihs.rooms.dag import extremities_after
 from minihs.rooms.power import CREATE
 from minihs.rooms.state_map import StateChange, StateMap
+from minihs.store.along import Along
 from minihs.store.events import EventRow, EventStore, Standing
 from minihs.store.rooms import RoomStore
 from minihs.store.state import StateGroup, StateStore
@@ -63,6 +64,7 @@ class RoomPlacement:
         standing: Standing,
         refusal: str | None,
         forward_from: ServerName | None,
+        along: Along | None,
     ) -> Deferred[None]:
         """Place one event; see `Rooms.receive`."""
         room = await self._memories.locked(event.room_id)
@@ -70,7 +72,7 @@ class RoomPlacement:
             known = await self._states.maybe_row(event.event_id)
             if known is not None and not known.standing.is_outlier:
                 return _already_done()
-            return await self._place(room, event, state_before, standing, refusal, forward_from)
+            return await self._place(room, event, state_before, standing, refusal, forward_from, along)
         finally:
             room.lock.release()
 
@@ -89,13 +91,19 @@ class RoomPlacement:
                 Standing.ACCEPTED,
                 None,
                 self._server_name if ours else None,
+                None,
                 released=True,
             )
         finally:
             room.lock.release()
 
     async def adopt(
-        self, version: RoomVersion, join_event: Event, state_before: StateMap, outliers: Sequence[Event]
+        self,
+        version: RoomVersion,
+        join_event: Event,
+        state_before: StateMap,
+        outliers: Sequence[Event],
+        along: Along | None,
     ) -> Deferred[None]:
         """Enter a room through another server; see `Rooms.adopt`."""
         # A large room in one batch would hold up everybody. What is stored ahead is found by the next join if
@@ -109,7 +117,7 @@ class RoomPlacement:
         if old is not None:
             await old.lock.acquire()
         try:
-            return await self._adopt(version, join_event, state_before, outliers, stored, old)
+            return await self._adopt(version, join_event, state_before, outliers, stored, old, along)
         finally:
             if old is not None:
                 old.lock.release()
@@ -156,6 +164,7 @@ class RoomPlacement:
         standing: Standing,
         refusal: str | None,
         forward_from: ServerName | None,
+        along: Along | None,
         *,
         released: bool = False,
     ) -> Deferred[None]:
@@ -187,6 +196,10 @@ class RoomPlacement:
                 await reading
 
         # From here to the submission nothing waits: positions are submitted in the order of allocation.
+        delay_id = None
+        if along is not None and standing is Standing.ACCEPTED:
+            along.also(pending.batch, event)
+            delay_id = along.delay_id
         row = EventRow(
             event=event,
             position=self._commits.next_position(),
@@ -194,6 +207,7 @@ class RoomPlacement:
             refusal=refusal,
             before_group=before.number,
             after_group=after.number,
+            delay_id=delay_id,
         )
         if released:
             self._events.release(pending.batch, row)
@@ -326,6 +340,7 @@ class RoomPlacement:
         outliers: Sequence[Event],
         stored: int,
         old: RoomMemory | None,
+        along: Along | None,
     ) -> Deferred[None]:
         batch = Batch()
         groups: list[StateGroup] = []
@@ -353,6 +368,8 @@ class RoomPlacement:
             await reading
         # From here to the submission nothing waits: positions are submitted in the order of allocation.
         pending = Pending(room, local=True, batch=batch, groups=groups)
+        if along is not None:
+            along.also(batch, join_event)
         self._rooms.add_room(batch, room.room_id, version.id, after.number)
         for event in outliers[stored:]:
             self._add_outlier(batch, event, None)
@@ -361,6 +378,7 @@ class RoomPlacement:
             position=self._commits.next_position(),
             before_group=before.number,
             after_group=after.number,
+            delay_id=None if along is None else along.delay_id,
         )
         self._events.add(batch, row, may_be_known=True)
         self._rooms.replace_extremities(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from minihs.events.event import Event
-from minihs.homeserver.rooms.commits import Also
 from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.homeserver.rooms.service import Judged, Rooms
+from minihs.store.along import Also
 
 
 class Rehearsed(Exception):

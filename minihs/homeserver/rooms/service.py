@@ -21,7 +21,6 @@ from minihs.events.signatures import Signer
 from minihs.events.versions import RoomVersion
 from minihs.homeserver.errors import BadContent, Forbidden, NotFound, TooLarge, Unavailable, UnknownRoom
 from minihs.homeserver.rooms.commits import (
-    Also,
     CommittedEvent,
     Pending,
     RoomCommits,
@@ -39,6 +38,7 @@ from minihs.rooms.auth import Allowed, Refused, needed_state
 from minihs.rooms.judge import Judge
 from minihs.rooms.power import CREATE, POWER_LEVELS, PowerLevels
 from minihs.rooms.state_map import StateMap
+from minihs.store.along import Along, Also
 from minihs.store.events import EventRow, Standing
 from minihs.store.state import StateGroup
 from minihs.store.writer import BatchFailed
@@ -316,13 +316,14 @@ class Rooms:
         standing: Standing,
         refusal: str | None,
         forward_from: ServerName | None = None,
+        along: Along | None = None,
     ) -> Deferred[None]:
         """Place an event in the graph; returns when memory has it, with a Deferred for its being durable.
 
         With `forward_from`, the event is passed on to all servers in the room but that one (what a resident
-        server does with the joins, leaves and knocks of others).
+        server does with the joins, leaves and knocks of others). `along` is stored with it if it is accepted.
         """
-        return await self._placement.receive(event, state_before, standing, refusal, forward_from)
+        return await self._placement.receive(event, state_before, standing, refusal, forward_from, along)
 
     async def adopt(
         self,
@@ -330,12 +331,15 @@ class Rooms:
         join_event: Event,
         state_before: StateMap,
         outliers: Sequence[Event],
+        *,
+        along: Along | None = None,
     ) -> None:
         """Enter a room through another server: from now on it stands as `state_before` and `join_event` say.
 
-        `outliers` are the auth chain and the state as the other server sent them, checked.
+        `outliers` are the auth chain and the state as the other server sent them, checked. `along` is stored
+        with the join.
         """
-        await (await self._placement.adopt(version, join_event, state_before, outliers))
+        await (await self._placement.adopt(version, join_event, state_before, outliers, along))
 
     async def store_outliers(self, events: Sequence[tuple[Event, str | None]]) -> None:
         """Store events without their place in the graph; each with the reason for its rejection, or None."""

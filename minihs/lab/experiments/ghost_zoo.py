@@ -16,7 +16,6 @@ from minihs.events.event import Event
 from minihs.events.ids import EventID
 from minihs.homeserver.errors import LimitExceeded
 from minihs.homeserver.futures.sending import EventSender
-from minihs.homeserver.rooms.commits import Also
 from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.lab.experiments import Size
 from minihs.lab.handles import Handle, Plan, schedule
@@ -27,6 +26,7 @@ from minihs.lab.servers import LabServer
 from minihs.lab.world import World
 from minihs.server import Policies
 from minihs.server.policies import Charge
+from minihs.store.along import Also
 from minihs.store.writer import Batch, Writer
 
 QUESTION = "Do the failures that users of delayed events reported show here, and would they if they were?"
