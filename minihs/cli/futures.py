@@ -90,7 +90,7 @@ def _administration(settings: dict[str, Any]) -> Iterator[AdminClient]:
     from minihs.cli.administration import administration
 
     try:
-        with administration(chosen_settings(**settings)) as client:
+        with administration(chosen_settings(**settings, of_a_server=True)) as client:
             yield client
     except OSError as error:
         raise click.ClickException(f"The server did not answer: {error}.") from error

@@ -43,9 +43,11 @@ def chosen_settings(
     server_name: str | None,
     data_dir: str | None,
     flags: Mapping[str, Any] | None = None,
+    of_a_server: bool = False,
 ) -> Config:
     """The settings of the file, overridden by `--set`, overridden by flags (dotted name to value; None: not
-    given). A server that has been started before need not be named again.
+    given). A server that has been started before need not be named again; `of_a_server` says that there must
+    be one.
 
     Ends the command with a sentence when they cannot be used.
     """
@@ -53,14 +55,19 @@ def chosen_settings(
     from minihs.store.data_directory import DataDirectory
     from minihs.store.database import DatabaseUnusable, stored_server_name
 
+    def known_name(folder: str) -> str | None:
+        database = DataDirectory(Path(folder)).database
+        if of_a_server and not database.exists():
+            raise click.ClickException(f"There is no server in {folder}: say where one is, with --data-dir.")
+        return stored_server_name(database)
+
     given = {"server.name": server_name, "server.data_dir": data_dir, **(flags or {})}
     try:
         overrides = dict(parse_setting(setting) for setting in settings)
         overrides.update((name, value) for name, value in given.items() if value is not None)
-        return load_config(
-            config_file,
-            overrides,
-            known_name=lambda folder: stored_server_name(DataDirectory(Path(folder)).database),
-        )
+        config = load_config(config_file, overrides, known_name=known_name)
+        if of_a_server:
+            known_name(config.server.data_dir)
+        return config
     except (InvalidSettings, DatabaseUnusable) as error:
         raise click.ClickException(str(error)) from error

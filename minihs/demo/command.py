@@ -17,6 +17,9 @@ from minihs.demo.story import PASSWORD, Story
 from minihs.events.versions import DEFAULT_VERSION
 from minihs.federation.dev_ca import DevCa
 
+HS2_DIALECTS = "futures.dialects=tokens,merged"
+"""hs1 speaks all drafts that go together, hs2 is pinned to two."""
+
 
 def run_demo(*, keep: bool) -> int:
     """Tell the story; returns the exit code, 0 only if everything held."""
@@ -63,7 +66,11 @@ def _stage(folder: Path) -> tuple[ServerProcess, ServerProcess]:
                 ca_file=authority.certificate,
                 certificate=leaf.certificate,
                 private_key=leaf.private_key,
-                settings=("federation.retry_initial_ms=200", "federation.retry_max_ms=2000"),
+                settings=(
+                    "federation.retry_initial_ms=200",
+                    "federation.retry_max_ms=2000",
+                    *((HS2_DIALECTS,) if label == "hs2" else ()),
+                ),
             )
         )
     return servers[0], servers[1]

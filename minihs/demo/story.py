@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from minihs.demo.client import Client, RequestFailed
+from minihs.demo.client import Client, RequestFailed, quote
 from minihs.demo.evidence import Evidence
 from minihs.demo.narration import Narrator
 from minihs.demo.processes import ServerProcess
@@ -43,6 +43,7 @@ class Story:
         self.power_lost()
         self.power_gained()
         self.one_cancelled()
+        self.another_draft()
         self.killed_and_started_again()
 
     def two_servers(self) -> None:
@@ -217,6 +218,37 @@ class Story:
         narrator.check("finalised" in self.alice.future(delay_id), "Alice cancels a future before its time")
         time.sleep(0.7)
         narrator.check(not self._bodies_on_hs2("never"), "its time passes and nothing is sent")
+
+    def another_draft(self) -> None:
+        """hs2 is pinned to `tokens` and `merged` (`command.HS2_DIALECTS`)."""
+        narrator = self.narrator
+        narrator.act("Another draft: hs2 speaks that of June 2024, with tokens")
+        told = self.bob.request("GET", "/_matrix/client/versions")["unstable_features"]
+        narrator.check(
+            "org.matrix.msc4140.stable" in told and "org.matrix.msc4140" not in told,
+            "hs2's /versions says what it is pinned to, and not the draft that shipped clients speak",
+        )
+        refused: str | None = None
+        try:
+            self.bob.room(self.room_id, "PUT", "send/m.room.message/q?delay=1000", {"body": "at once?"})
+        except RequestFailed as error:
+            refused = error.errcode
+        narrator.check(
+            refused == "M_INVALID_PARAM", "so it refuses that draft's `?delay=`, instead of sending at once"
+        )
+        path = f"/_matrix/client/v1/rooms/{self._quoted_room()}/send_future/m.room.message/t"
+        started = time.monotonic()
+        tokens = self.bob.request("PUT", path, {"body": "connection lost"}, future_timeout=800)
+        time.sleep(0.5)
+        nobody = Client("127.0.0.1", self.hs2.client_port)
+        nobody.request("POST", f"/_matrix/client/v1/future/{quote(tokens['refresh_token'])}", {})
+        narrator.say("Bob schedules with a timeout of 0.8 s; whoever has its refresh token sends a heartbeat")
+        self.alice.wait_for(_has_body("connection lost"), "the token's event")
+        waited_s = time.monotonic() - started
+        nobody.close()
+        narrator.check(
+            waited_s >= 1.3, f"on hs1 it is an event like any other, {_ms(waited_s)} after the beginning"
+        )
 
     def killed_and_started_again(self) -> None:
         narrator = self.narrator

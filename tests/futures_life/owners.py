@@ -19,7 +19,7 @@ ENDED_BY_STATE = "M_CANCELLED_BY_STATE_UPDATE"
 Scheduled = Callable[..., str]
 
 
-def text(body: str) -> dict[str, Any]:
+def text(body: str = "late") -> dict[str, Any]:
     """The content of a message."""
     return {"msgtype": "m.text", "body": body}
 

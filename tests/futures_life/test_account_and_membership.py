@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.futures_life.owners import deactivate
-from tests.futures_life.ways import Scene, Way, each_way, scene, text
+from tests.futures_life.owners import deactivate, text
+from tests.futures_life.ways import Scene, Way, each_way, scene
 from tests.support.world import Client, World
 
 __all__ = ["scene"]

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.futures_life.owners import U, asking
-from tests.futures_life.ways import Scene, Way, each_way, scene, text
+from tests.futures_life.owners import U, asking, text
+from tests.futures_life.ways import Scene, Way, each_way, scene
 from tests.support.world import Client, World
 
 __all__ = ["scene"]

@@ -17,10 +17,10 @@ from tests.futures_life.owners import (
     finalised,
     merged,
     query,
-    running,
     text,
     tokens,
 )
+from tests.futures_life.ways import Way, each_way, scene_of
 from tests.support.world import Client, World
 
 SILENCE = {"events_default": 50}
@@ -118,39 +118,41 @@ def test_what_may_come_to_be_is_no_matter_of_rights_at_scheduling(worlds: list[W
     assert error_of(alice, delay_id) == "M_NOT_FOUND"
 
 
+@pytest.mark.parametrize(("authorisation", "sent"), [("send", False), ("schedule", True), ("both", False)])
+@each_way
+def test_when_rights_are_judged_is_the_same_for_each_dialect(
+    worlds: list[World], way: Way, authorisation: str, sent: bool
+) -> None:
+    scene = scene_of(way, authorisation=authorisation)
+    worlds.append(scene.world)
+    way.schedule(scene.bob, scene.room_id, 1_000, text())
+    scene.alice.set_power(scene.room_id, events_default=50)
+    scene.world.advance(1_500)
+    assert scene.late() == (["late"] if sent else [])
+    assert scene.told() == (["sent"] if sent else ["M_FORBIDDEN"])
+
+
 # Cancel rule
 
-RULES = ("dialect", "never", "other-sender", "any")
+RULES = {"never": "nobody", "other-sender": "others", "any": "anybody"}
 
 
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("by_another", [True, False])
-def test_which_newer_state_ends_a_future_in_each_dialect(
-    worlds: list[World], rule: str, by_another: bool
-) -> None:
-    world = world_of(worlds, "hs1", cancel_rule=rule)
-    power = {"events": {"m.call": 0, "m.call2": 0, "m.call3": 0}}
-    room_id, (alice, bob) = members(world, "alice", "bob", power_level_content_override=power)
-    with_merged = merged(alice, room_id, 5_000, {}, type="m.call", state_key="k")
-    with_query = query(alice, room_id, 5_000, {}, type="m.call2", state_key="k")
-    tokens(alice, room_id, 5_000, {}, type="m.call3", state_key="k")
-    for event_type in power["events"]:
-        (bob if by_another else alice).set_state(room_id, event_type, {"new": True}, "k")
-    ends = {
-        "dialect": (False, by_another, True),
-        "never": (False, False, False),
-        "other-sender": (by_another, by_another, by_another),
-        "any": (True, True, True),
-    }[rule]
-    for delay_id, ended in zip((with_merged, with_query), ends, strict=False):
-        assert (finalised(alice, delay_id) is not None) is ended
-        if ended:
-            assert error_of(alice, delay_id) == ENDED_BY_STATE
-    assert (running(alice) == []) is ends[2]
-    world.advance(6_000)
-    state = alice.state(room_id)
-    for event_type, ended in zip(power["events"], ends, strict=True):
-        assert state[event_type, "k"]["content"] == ({"new": True} if ended else {})
+@pytest.mark.parametrize("rule", ["dialect", *RULES])
+@each_way
+def test_which_newer_state_ends_a_future_in_each_dialect(worlds: list[World], way: Way, rule: str) -> None:
+    scene = scene_of(way, cancel_rule=rule)
+    worlds.append(scene.world)
+    for key in ("own", "other"):
+        way.schedule(scene.bob, scene.room_id, 5_000, {"future": True}, type="m.call", state_key=key)
+    scene.bob.set_state(scene.room_id, "m.call", {"new": True}, "own")
+    scene.alice.set_state(scene.room_id, "m.call", {"new": True}, "other")
+    cancelled_by = RULES.get(rule, way.cancelled_by)
+    ended = {"nobody": set(), "others": {"other"}, "anybody": {"own", "other"}}[cancelled_by]
+    assert set(scene.told()) == ({ENDED_BY_STATE} if ended else set())
+    scene.world.advance(6_000)
+    for key in ("own", "other"):
+        expected = {"new": True} if key in ended else {"future": True}
+        assert scene.state_of("m.call", key) == expected, key
 
 
 # Management
@@ -225,6 +227,69 @@ def test_what_came_due_while_the_server_was_away(worlds: list[World], overdue: s
     if overdue == "fail":
         assert outcome["error"]["errcode"] == "ORG.MINIHS.OVERDUE"
         assert "event_id" not in outcome
+
+
+@pytest.mark.parametrize(("overdue", "told"), [("send", "sent"), ("fail", "ORG.MINIHS.OVERDUE")])
+@each_way
+def test_what_is_overdue_is_treated_alike_in_each_dialect(
+    worlds: list[World], way: Way, overdue: str, told: str
+) -> None:
+    scene = scene_of(way, overdue=overdue)
+    worlds.append(scene.world)
+    way.schedule(scene.bob, scene.room_id, 1_000, text())
+    scene.world["hs1"].crash()
+    scene.world.advance(30_000)
+    scene.world["hs1"].start()
+    scene.world.advance(1_000)
+    assert scene.told() == [told]
+    assert scene.late() == (["late"] if told == "sent" else [])
+
+
+# What contradicts an outcome
+
+
+@pytest.mark.parametrize(("unstable_conflict", "errcode"), [(404, "M_NOT_FOUND"), (409, "M_UNKNOWN")])
+def test_what_contradicts_an_outcome_on_the_unstable_paths(
+    worlds: list[World], unstable_conflict: int, errcode: str
+) -> None:
+    world = world_of(worlds, "hs1", unstable_conflict=unstable_conflict)
+    room_id, (alice,) = members(world, "alice")
+    delay_id = query(alice, room_id, 60_000)
+    assert act_unstable(world, "hs1", delay_id, "cancel").status == 200
+    for action, status in (("send", unstable_conflict), ("restart", unstable_conflict), ("cancel", 200)):
+        reply = act_unstable(world, "hs1", delay_id, action)
+        assert reply.status == status, action
+        assert status == 200 or reply.json["errcode"] == errcode
+    assert act(alice, delay_id, "send").status == 409, "the stable path says it as the accepted text does"
+
+
+# Profiles
+
+
+def test_two_servers_of_one_room_may_speak_different_drafts(worlds: list[World]) -> None:
+    """Each refuses what the other speaks, and neither can tell how the other's events came to be."""
+    worlds.append(World("hs1", futures__dialects=["merged"]))
+    world = worlds[-1]
+    world.add("hs2", futures__dialects=["tokens"])
+    alice, carol = world["hs1"].user("alice"), world["hs2"].user("carol")
+    room_id = alice.create_room()
+    carol.join(room_id, "hs1")
+    features = [user.get("/_matrix/client/versions")["unstable_features"] for user in (alice, carol)]
+    assert ["org.matrix.msc4140.stable" in told for told in features] == [True, False]
+    told = [user.get("/capabilities")["capabilities"] for user in (alice, carol)]
+    assert ["m.delayed_events" in capabilities for capabilities in told] == [True, False]
+    merged(alice, room_id, 1_000, text("merged"))
+    tokens(carol, room_id, 2_000, text("tokens"))
+    assert asking(carol, room_id, 1_000).json["errcode"] == "M_UNRECOGNIZED"
+    path = f"/_matrix/client/v1/rooms/{room_id}/send_future/m.room.message/t?future_timeout=1000"
+    assert alice.request("PUT", path, json=text("x")).json["errcode"] == "M_UNRECOGNIZED"
+    for user in (alice, carol):
+        send = f"/rooms/{room_id}/send/m.room.message/{user.txn()}"
+        for parameter in ("delay", "org.matrix.msc4140.delay", "future_timeout", "parent_future_id"):
+            refused = user.request("PUT", send, json=text("at once"), query={parameter: "1000"})
+            assert (refused.status, refused.json["errcode"]) == (400, "M_INVALID_PARAM")
+    world.advance(3_000)
+    assert alice.bodies(room_id) == carol.bodies(room_id) == ["merged", "tokens"]
 
 
 @pytest.mark.parametrize("name", ["authorisation", "cancel_rule", "management", "overdue"])

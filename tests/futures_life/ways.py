@@ -14,11 +14,9 @@ import pytest
 from minihs.futures.model import Cancelled, Failed, Outcome, Sent
 from minihs.http.dialects.table import NAMES
 from minihs.store.futures_overview import START
+from tests.futures_life.owners import C, U
 from tests.support.http import Response
 from tests.support.world import Client, World
-
-C = "/_matrix/client"
-U = f"{C}/unstable/org.matrix.msc4140"
 
 
 class Way:
@@ -277,21 +275,23 @@ class Scene(NamedTuple):
         return words
 
 
-def text(body: str = "late") -> dict[str, Any]:
-    """The content of a message."""
-    return {"msgtype": "m.text", "body": body}
-
-
-@pytest.fixture
-def scene(way: Way) -> Iterator[Scene]:
-    """Servers that speak the dialect of the test alone."""
-    world = World("hs1", "hs2", futures__dialects=[way.name])
+def scene_of(way: Way, **settings: Any) -> Scene:
+    """Servers that speak one dialect alone, with these settings of futures."""
+    named = {f"futures__{name}": value for name, value in settings.items()}
+    world = World("hs1", "hs2", futures__dialects=[way.name], **named)
     alice, bob = world["hs1"].user("alice"), world["hs1"].user("bob")
     power = {"events": {"m.call": 0, "m.room.member": 0}, "redact": 0}
     room_id = alice.create_room(power_level_content_override=power)
     bob.join(room_id)
-    yield Scene(world, alice, bob, room_id)
-    world.stop()
+    return Scene(world, alice, bob, room_id)
+
+
+@pytest.fixture
+def scene(way: Way) -> Iterator[Scene]:
+    """A scene whose servers have no other setting."""
+    scene = scene_of(way)
+    yield scene
+    scene.world.stop()
 
 
 def redeem(user: Client, token: str, as_nobody: bool) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minihs.futures.effects import Refusal, Refused
-from minihs.futures.model import Outcome
+from minihs.futures.model import Failed, Outcome, Sent
 from minihs.homeserver.errors import Forbidden, HomeserverError, InvalidParam, LimitExceeded, NotFound
 
 
@@ -41,7 +41,14 @@ class FutureConflict(HomeserverError):
     """The future is finalised, and not in the way that was asked for."""
 
     def __init__(self, outcome: Outcome | None) -> None:
-        super().__init__("The delayed event is already finalised with another outcome.")
+        match outcome:
+            case Sent():
+                became = "it was sent"
+            case Failed(error):
+                became = f"it failed with {error.errcode}"
+            case _:
+                became = "it was cancelled"
+        super().__init__(f"The delayed event is over: {became}.")
         self.outcome = outcome
 
 
