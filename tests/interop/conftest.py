@@ -11,7 +11,7 @@ import pytest
 
 from minihs.demo.processes import ServerProcess
 from tests.support.peers import Cast, Peer
-from tests.support.processes import Stage
+from tests.support.processes import AnyServer, Stage
 from tests.support.synapse import PYTHON as SYNAPSE_PYTHON
 from tests.support.synapse import SynapseProcess
 
@@ -40,6 +40,8 @@ class Pair:
     minihs: ServerProcess
     synapse: SynapseProcess
     cast: Cast = field(default_factory=Cast)
+    started: list[AnyServer] = field(default_factory=list)
+    """Servers beside the two that end with the test."""
 
     def ours(self, name: str) -> Peer:
         """A new user on our server."""
@@ -69,6 +71,16 @@ class Pair:
         """Somebody joins by the server of `host`, who comes to know of it."""
         newcomer.join(room_id, via=host.server_name)
         host.sees_membership(newcomer, room_id, "join")
+
+    def start(self, server: AnyServer) -> AnyServer:
+        """Start another server, which ends with the test."""
+        self.started.append(server)
+        server.start()
+        return server
+
+    def server(self, side: str) -> AnyServer:
+        """The server of that side."""
+        return self.minihs if side == "minihs" else self.synapse
 
     @contextmanager
     def parted(self, *sides: str) -> Iterator[None]:
@@ -133,3 +145,5 @@ def pair(running_pair: Pair) -> Iterator[Pair]:
     mine = Pair(running_pair.stage, running_pair.minihs, running_pair.synapse)
     with mine.cast:
         yield mine
+    for server in mine.started:
+        server.stop()

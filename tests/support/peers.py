@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
@@ -142,6 +142,10 @@ class Peer(Client):
         """`restart`, `send` or `cancel`, at the path that shipped clients and servers share."""
         self.request("POST", f"{UNSTABLE}/delayed_events/{quote(delay_id)}", {"action": action})
 
+    def delayed_events(self) -> list[Json]:
+        """Those that this user has scheduled, at the same kind of path."""
+        return list(self.request("GET", f"{UNSTABLE}/delayed_events")["delayed_events"])
+
     def state(self, room_id: str) -> dict[tuple[str, str], tuple[str, Json]]:
         """The room's complete current state as this user's server has it: event ID and content by key."""
         events = self.room(room_id, "GET", "state")
@@ -218,6 +222,11 @@ def timeline(reply: Json, room_id: str) -> list[Json]:
     """What a sync reply brings of a joined room."""
     room: Json = _rooms(reply, "join").get(room_id, {})
     return list(room.get("timeline", {}).get("events", []))
+
+
+def bodies(events: Iterable[Json]) -> list[str]:
+    """What the messages among the events say, in their order."""
+    return [event["content"]["body"] for event in events if "body" in event["content"]]
 
 
 def refusal(request: Callable[[], Any]) -> str:
