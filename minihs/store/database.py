@@ -154,10 +154,22 @@ def migrate(connection: sqlite3.Connection, upto: int | None = None) -> None:
         connection.executescript("\n".join(["BEGIN;", *new, "COMMIT;"]))
 
 
+class MemoryConnection(sqlite3.Connection):
+    """A connection to a database in memory, which ends with whoever used it: there is nothing to keep."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 def _connect(path: Path | str) -> sqlite3.Connection:
     # The writer's COMMIT runs in a worker thread; `Writer` keeps everybody else away meanwhile.
     connection = sqlite3.connect(
-        str(path), isolation_level=None, check_same_thread=False, cached_statements=512, timeout=10
+        str(path),
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=512,
+        timeout=10,
+        factory=MemoryConnection if str(path) == IN_MEMORY else sqlite3.Connection,
     )
     connection.execute("PRAGMA temp_store=MEMORY")
     return connection

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from minihs.platform.clock import VirtualClock
 from minihs.platform.workers import InlineWorkers
+from minihs.store.database import MemoryConnection
 from minihs.store.writer import Batch, BatchFailed, Writer, WriterStopped
 from tests.support.deferreds import finish, run
 
@@ -19,7 +20,7 @@ class Table:
 
     def __init__(self, connection: Any = None, workers: InlineWorkers | None = None) -> None:
         self.clock = VirtualClock()
-        self.connection = connection or sqlite3.connect(":memory:", isolation_level=None)
+        self.connection = connection or MemoryConnection(":memory:", isolation_level=None)
         self.connection.execute("CREATE TABLE numbers (number INTEGER PRIMARY KEY)")
         self.fatal: list[str] = []
         self.writer = Writer(
@@ -131,7 +132,7 @@ def test_stopping_waits_for_what_was_submitted_and_then_takes_nothing() -> None:
         finish(table.clock, table.submit(2))
 
 
-class FullDisk(sqlite3.Connection):
+class FullDisk(MemoryConnection):
     """A connection whose commits fail as on a full disk, once it is told so."""
 
     full = False
@@ -155,7 +156,7 @@ def test_a_full_disk_is_reported_once_and_nobody_is_told_that_their_batch_is_sto
         finish(table.clock, table.submit(3))
 
 
-class SlowDisk(sqlite3.Connection):
+class SlowDisk(MemoryConnection):
     """A connection on which each statement that changes rows takes four milliseconds of virtual time."""
 
     clock: VirtualClock

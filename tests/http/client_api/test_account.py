@@ -117,7 +117,7 @@ def test_deactivation_ends_everything_and_keeps_the_name(world: AccountsWorld, t
         f"leaves rooms, answered 200, {ALICE}",
         f"cancels futures, answered 401, {ALICE}",
     ]
-    assert world.login("alice").errcode == "M_FORBIDDEN"
+    assert world.login("alice").errcode == "M_USER_DEACTIVATED"
     assert world.request("GET", f"/profile/{ALICE}").errcode == "M_NOT_FOUND"
     assert world.run(world.devices.all_devices(ALICE)) == []
     world.run(world.users.deactivate(ALICE))
