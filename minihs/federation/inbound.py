@@ -177,7 +177,10 @@ class InboundEvents:
             # We have missed something, so our view of the room may be old. Resolved with the event's it still
             # keeps out whoever makes gaps on purpose: bans win.
             newest = await self._receiver.resolve(event.version, [newest, state_before])
-        match await self._verdict(event, state_before, newest):
+        verdict = await self._verdict(event, state_before, newest)
+        if isinstance(verdict, Accept) and await self._receiver.opens_one_branch_too_many(event):
+            verdict = SoftFail("branches", "its server has left too many branches of the room open")
+        match verdict:
             case Accept():
                 standing, refusal = Standing.ACCEPTED, None
             case SoftFail(rule, reason):

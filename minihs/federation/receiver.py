@@ -43,6 +43,9 @@ class Receiver(Protocol):
         Raises CannotDecide when the branches cannot be resolved with what is here.
         """
 
+    async def opens_one_branch_too_many(self, event: Event) -> bool:
+        """Whether the event forks its room beyond what its server may leave open."""
+
     async def resolve(self, version: RoomVersion, forks: Sequence[StateMap]) -> StateMap:
         """State resolution; raises CannotDecide as `state_of_prevs` does."""
 

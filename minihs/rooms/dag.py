@@ -141,7 +141,7 @@ def extremities_after(
     event: Event,
     prevs_of_refused: Mapping[EventID, Iterable[EventID]] | None = None,
 ) -> tuple[EventID, ...]:
-    """The forward extremities once `event` has been accepted, sorted.
+    """The forward extremities once `event` has been accepted: the event, then those that are left in order.
 
     The event takes the place of what it follows. `prevs_of_refused` maps every rejected or soft-failed
     event that `event` reaches through such events to its `prev_events`: those never became extremities, so
@@ -156,7 +156,7 @@ def extremities_after(
         if prev_id not in followed:
             followed.add(prev_id)
             to_visit.extend(refused.get(prev_id, ()))
-    return tuple(sorted({*extremities, event.event_id} - followed))
+    return (event.event_id, *(event_id for event_id in extremities if event_id not in followed))
 
 
 def _age(event: Event) -> tuple[int, int, EventID]:

@@ -75,7 +75,8 @@ _INSERT_OR_PLACE = (
     _INSERT
     + """
     ON CONFLICT (event_id) DO UPDATE SET position = excluded.position, standing = excluded.standing,
-        refusal = excluded.refusal, before_group = excluded.before_group, after_group = excluded.after_group
+        refusal = excluded.refusal, before_group = excluded.before_group, after_group = excluded.after_group,
+        pdu = excluded.pdu
     WHERE events.standing >= 3 AND excluded.standing < 3
 """
 )

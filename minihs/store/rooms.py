@@ -43,9 +43,11 @@ class RoomStore:
         return [room_id for (room_id,) in found]
 
     async def all_extremities(self, room_id: RoomID) -> list[EventID]:
-        """The forward extremities, in order of event ID."""
+        """The forward extremities, the latest to come first."""
         found = await self._reader.all(
-            "SELECT event_id FROM forward_extremities WHERE room_id = ? ORDER BY event_id", (room_id,)
+            "SELECT event_id FROM forward_extremities AS tip JOIN events USING (event_id)"
+            " WHERE tip.room_id = ? ORDER BY position DESC",
+            (room_id,),
         )
         return [event_id for (event_id,) in found]
 

@@ -169,4 +169,4 @@ class TestExtremities:
         event = message(room, "$b", prev=["$rejected"])
         refused = {EventID("$rejected"): [EventID("$soft_failed")], EventID("$soft_failed"): [EventID("$a")]}
         assert extremities_after([EventID("$a")], event, refused) == ("$b",)
-        assert extremities_after([EventID("$a")], event) == ("$a", "$b")
+        assert extremities_after([EventID("$a")], event) == ("$b", "$a")

@@ -41,6 +41,9 @@ class InboundRooms:
         except IncompleteHistory as incomplete:
             raise CannotDecide(str(incomplete)) from incomplete
 
+    async def opens_one_branch_too_many(self, event: Event) -> bool:
+        return await self._rooms.opens_one_branch_too_many(event)
+
     async def resolve(self, version: RoomVersion, forks: Sequence[StateMap]) -> StateMap:
         try:
             return await self._rooms.resolve(version, forks)

@@ -204,8 +204,8 @@ class RoomCommits:
         pending.changes.append(changes)
         room.group = after
         room.extremities = (
-            *(prev for prev in room.extremities if prev not in event.prev_events),
             event.event_id,
+            *(prev for prev in room.extremities if prev not in event.prev_events),
         )
         room.depth = event.depth
 

@@ -35,6 +35,7 @@ class RoomMemory(msgspec.Struct, kw_only=True):
     version: RoomVersion
     group: StateGroup
     extremities: tuple[EventID, ...]
+    """The latest to come first."""
     depth: int
     durable: StateMap
     durable_extremities: tuple[EventID, ...]

@@ -8,6 +8,7 @@ import msgspec
 
 from minihs.events.ids import ServerName
 from minihs.events.signatures import Signer
+from minihs.homeserver.rooms.branches import RoomBranches
 from minihs.homeserver.rooms.commits import RoomCommits
 from minihs.homeserver.rooms.memory import RoomMemories
 from minihs.homeserver.rooms.placement import RoomPlacement
@@ -70,6 +71,7 @@ async def open_room_service(
         wake_federation=wake_federation,
     )
     redactions = RoomRedactions(states)
+    branches = RoomBranches(states)
     placement = RoomPlacement(
         server_name=signer.server_name,
         writer=writer,
@@ -78,6 +80,7 @@ async def open_room_service(
         state_groups=state_groups,
         memories=memories,
         states=states,
+        branches=branches,
         redactions=redactions,
         commits=commits,
     )
@@ -88,6 +91,7 @@ async def open_room_service(
             entropy=entropy,
             memories=memories,
             states=states,
+            branches=branches,
             redactions=redactions,
             commits=commits,
             placement=placement,

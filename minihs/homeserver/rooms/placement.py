@@ -12,13 +12,14 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
 from minihs.events.event import Event, redact_event
+from minihs.events.hashes import content_hash_matches
 from minihs.events.ids import EventID, ServerName, server_name_of
 from minihs.events.versions import RoomVersion
+from minihs.homeserver.rooms.branches import RoomBranches
 from minihs.homeserver.rooms.commits import Pending, RoomCommits
 from minihs.homeserver.rooms.memory import RoomMemories, RoomMemory
 from minihs.homeserver.rooms.redactions import RoomRedactions
 from minihs.homeserver.rooms.states import IncompleteHistory, RoomStates
-from minihs.rooms.dag import extremities_after
 from minihs.rooms.power import CREATE
 from minihs.rooms.state_map import StateChange, StateMap
 from minihs.store.along import Along
@@ -44,6 +45,7 @@ class RoomPlacement:
         state_groups: StateStore,
         memories: RoomMemories,
         states: RoomStates,
+        branches: RoomBranches,
         redactions: RoomRedactions,
         commits: RoomCommits,
     ) -> None:
@@ -54,6 +56,7 @@ class RoomPlacement:
         self._state_groups = state_groups
         self._memories = memories
         self._states = states
+        self._branches = branches
         self._redactions = redactions
         self._commits = commits
 
@@ -70,8 +73,10 @@ class RoomPlacement:
         room = await self._memories.locked(event.room_id)
         try:
             known = await self._states.maybe_row(event.event_id)
-            if known is not None and not known.standing.is_outlier:
-                return _already_done()
+            if known is not None:
+                if not known.standing.is_outlier:
+                    return _already_done()
+                event = _whole(event, known)
             return await self._place(room, event, state_before, standing, refusal, forward_from, along)
         finally:
             room.lock.release()
@@ -135,7 +140,9 @@ class RoomPlacement:
         batch = Batch()
         groups: list[StateGroup] = []
         newer: StateGroup | None = None
-        for event, state_before in events:
+        known = await self._states.rows(event.event_id for event, _ in events)
+        for came, state_before in events:
+            event = _whole(came, known.get(came.event_id))
             before = self._group_near(batch, newer, state_before, groups)
             after = self._after(batch, before, event, groups)
             newer = before
@@ -177,8 +184,9 @@ class RoomPlacement:
         changed: dict[EventID, Event] = {}
         redacted_by: EventID | None = None
         if standing is Standing.ACCEPTED:
-            if not await self._is_followed(event):
-                extremities = await self._extremities_after(room, event)
+            after_it = await self._branches.after(room, event)
+            if after_it is not None:
+                extremities = after_it
                 current = await self._current_group(room, pending, event, extremities, after)
                 changes = self._changes(room, event, before, after, current)
                 changed = await self._states.events(
@@ -269,38 +277,6 @@ class RoomPlacement:
         group = self._state_groups.add_delta(batch, before, [(event.key, event.event_id)], state)
         groups.append(group)
         return group
-
-    async def _is_followed(self, event: Event) -> bool:
-        """Whether an accepted event follows this one, be it by way of events that were refused."""
-        to_visit = await self._events.all_children(event.event_id)
-        seen = set(to_visit)
-        while to_visit:
-            child = await self._states.maybe_row(to_visit.pop())
-            if child is None or child.standing.is_outlier:
-                continue
-            if child.standing is Standing.ACCEPTED:
-                return True
-            for later in await self._events.all_children(child.event.event_id):
-                if later not in seen:
-                    seen.add(later)
-                    to_visit.append(later)
-        return False
-
-    async def _extremities_after(self, room: RoomMemory, event: Event) -> tuple[EventID, ...]:
-        """The forward extremities with the event, which also stands for the refused events it follows."""
-        if len(event.prev_events) == 1 and event.prev_events == room.extremities:
-            return (event.event_id,)
-        prevs_of_refused: dict[EventID, tuple[EventID, ...]] = {}
-        to_visit = list(event.prev_events)
-        while to_visit:
-            prev_id = to_visit.pop()
-            if prev_id in prevs_of_refused or prev_id in room.extremities:
-                continue
-            row = await self._states.maybe_row(prev_id)
-            if row is not None and row.standing in (Standing.REJECTED, Standing.SOFT_FAILED):
-                prevs_of_refused[prev_id] = row.event.prev_events
-                to_visit.extend(row.event.prev_events)
-        return extremities_after(room.extremities, event, prevs_of_refused)
 
     async def _current_group(
         self,
@@ -402,6 +378,13 @@ class RoomPlacement:
             refusal=refusal,
         )
         self._events.add(batch, row, may_be_known=True)
+
+
+def _whole(event: Event, known: EventRow | None) -> Event:
+    """The event with its content, where one of the two forms in which it came has kept it."""
+    if known is None or known.redacted_by is not None or content_hash_matches(event.pdu):
+        return event
+    return known.event
 
 
 def _already_done() -> Deferred[None]:

@@ -20,6 +20,7 @@ from minihs.events.ids import EventID, RoomID, ServerName, UserID
 from minihs.events.signatures import Signer
 from minihs.events.versions import RoomVersion
 from minihs.homeserver.errors import BadContent, Forbidden, NotFound, TooLarge, Unavailable, UnknownRoom
+from minihs.homeserver.rooms.branches import RoomBranches
 from minihs.homeserver.rooms.commits import (
     CommittedEvent,
     Pending,
@@ -49,7 +50,8 @@ MAX_DEPTH = (1 << 53) - 1
 """Highest `depth`: the largest integer of canonical JSON (room versions, event format)."""
 
 MAX_PREV_EVENTS = 20
-"""A PDU names at most 20 previous events (room versions, event format); the others stay for later."""
+"""A PDU names at most 20 previous events (room versions, event format): the latest to come, our own last one
+among them. The others stay for the next."""
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -83,6 +85,7 @@ class Rooms:
         entropy: Entropy,
         memories: RoomMemories,
         states: RoomStates,
+        branches: RoomBranches,
         redactions: RoomRedactions,
         commits: RoomCommits,
         placement: RoomPlacement,
@@ -93,6 +96,7 @@ class Rooms:
         self._entropy = entropy
         self._memories = memories
         self._states = states
+        self._branches = branches
         self._redactions = redactions
         self._commits = commits
         self._placement = placement
@@ -199,6 +203,10 @@ class Rooms:
         if not groups:
             return None
         return await self._states.resolve(room.version, [group.state for group in groups])
+
+    async def opens_one_branch_too_many(self, event: Event) -> bool:
+        """Whether an event that is not placed yet forks its room beyond what its server may leave open."""
+        return await self._branches.is_one_too_many(await self._memories.one(event.room_id), event)
 
     async def resolve(self, version: RoomVersion, forks: Sequence[StateMap]) -> StateMap:
         """State resolution over events that are stored here."""

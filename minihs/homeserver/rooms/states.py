@@ -77,6 +77,12 @@ class RoomStates:
         found.update(await self._events.events([event_id for event_id in wanted if event_id not in found]))
         return found
 
+    async def children(self, event_id: EventID) -> list[EventRow]:
+        """The events that name this one as a previous event."""
+        under_way = [row for row in self._rows_under_way.values() if event_id in row.event.prev_events]
+        stored = await self.rows(await self._events.all_children(event_id))
+        return [*stored.values(), *(row for row in under_way if row.event.event_id not in stored)]
+
     async def redactions_of(self, event_ids: Iterable[EventID]) -> list[EventRow]:
         """Accepted redactions that name one of these events, oldest first."""
         wanted = list(event_ids)
