@@ -132,6 +132,26 @@ def test_when_rights_are_judged_is_the_same_for_each_dialect(
     assert scene.told() == (["sent"] if sent else ["M_FORBIDDEN"])
 
 
+def test_what_is_no_matter_of_the_auth_rules_is_decided_when_it_is_sent(worlds: list[World]) -> None:
+    """With `schedule`: who has left still sends; who is locked, or redacts what is not there, does not."""
+    world = world_of(worlds, "hs1", authorisation="schedule")
+    room_id, (alice, bob, carol) = members(world, "alice", "bob", "carol")
+    left = merged(bob, room_id, 1_000)
+    nothing = merged(bob, room_id, 1_000, {"redacts": "$nothing"}, type="m.room.redaction")
+    bob.leave(room_id)
+    locked = merged(carol, room_id, 1_000)
+    users = world["hs1"].parts.users
+    world.run(users.set_locked(carol.user_id, True))
+    world.advance(1_500)
+    world.run(users.set_locked(carol.user_id, False))
+    assert alice.bodies(room_id) == ["later"]
+    outcome = finalised(bob, left)
+    assert outcome is not None
+    assert "event_id" in outcome
+    assert error_of(bob, nothing) == "M_NOT_FOUND"
+    assert error_of(carol, locked) == "M_USER_LOCKED"
+
+
 # Cancel rule
 
 RULES = {"never": "nobody", "other-sender": "others", "any": "anybody"}

@@ -276,8 +276,8 @@ class Scene(NamedTuple):
 
 
 def scene_of(way: Way, **settings: Any) -> Scene:
-    """Servers that speak one dialect alone, with these settings of futures."""
-    named = {f"futures__{name}": value for name, value in settings.items()}
+    """Servers that speak one dialect alone and log each request, with these settings of futures."""
+    named = {f"futures__{name}": value for name, value in settings.items()} | {"logging__level": "debug"}
     world = World("hs1", "hs2", futures__dialects=[way.name], **named)
     alice, bob = world["hs1"].user("alice"), world["hs1"].user("bob")
     power = {"events": {"m.call": 0, "m.room.member": 0}, "redact": 0}

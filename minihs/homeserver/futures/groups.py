@@ -77,7 +77,7 @@ class FutureGroups:
         self._any_on_slots = await self._store.has_slots()
 
     def loaded(self, delay_id: str) -> LiveGroup | None:
-        """The group of a future, if it is in memory."""
+        """The group of a future, if it is in memory. Python's hash is keyed: no time tells how nearly."""
         return self._by_delay_id.get(delay_id)
 
     def on_slot(self, slot: StateSlot) -> list[LiveGroup]:

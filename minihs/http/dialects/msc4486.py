@@ -1,7 +1,8 @@
 """The listing of MSC4486: filters, both directions, and pages that stay whole. Futures specification, 2.7.
 
 A page's token says up to which time of sending futures were shown, when the first page was made, and which
-were shown that may turn up again: a restart moves a future to a later time, past the place or from behind it.
+were shown that may turn up again: a restart moves a future to a later time, past the place or from behind it,
+and wipes out where it was, so that no place alone could say whether it was shown.
 """
 
 from __future__ import annotations
