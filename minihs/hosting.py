@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
@@ -24,7 +24,7 @@ from minihs.platform.local_socket import LocalPort
 from minihs.platform.logs import LogsUnusable
 from minihs.platform.network import Network
 from minihs.platform.workers import ThreadWorkers
-from minihs.server import CannotStart, Parts, Platform, admin_routes, wire
+from minihs.server import CannotStart, Parts, Platform, Policies, admin_routes, wire
 from minihs.store.data_directory import DataDirectory, DataDirectoryUnusable
 from minihs.store.database import Database, DatabaseUnusable, explained, open_database
 
@@ -49,13 +49,27 @@ UNUSABLE = (
 """Why a server cannot be: each says in one sentence what is wrong, and what to do."""
 
 
+class Bench(Protocol):
+    """What a laboratory puts a server's process on (`minihs.lab.live`): other seams, and a listener."""
+
+    def platform(self, platform: Platform) -> Platform: ...
+
+    def policies(self) -> Policies: ...
+
+    async def start(self, network: Network) -> str: ...
+
+    async def stop(self) -> None: ...
+
+
 class HostedServer:
     """The server of one data directory, in this process. Nothing happens before `open`."""
 
-    def __init__(self, config: Config, reactor: Any, network: Network) -> None:
+    def __init__(self, config: Config, reactor: Any, network: Network, *, bench: Bench | None = None) -> None:
+        self.network = network
+        """What the server's listeners are to use, once it is open."""
         self._config = config
         self._reactor = reactor
-        self._network = network
+        self._bench = bench
         self._directory = DataDirectory(Path(config.server.data_dir))
         self._threads: list[ThreadWorkers] = []
         self._database: Database | None = None
@@ -80,8 +94,12 @@ class HostedServer:
             entropy=SystemEntropy(),
             commit_worker=self._pool(1, "commit"),
             workers=self._pool(WORKER_THREADS, "work"),
-            network=self._network,
+            network=self.network,
         )
+        policies = None
+        if self._bench is not None:
+            platform, policies = self._bench.platform(platform), self._bench.policies()
+            self.network = platform.network
         path = self._directory.database
         self._database = open_database(path, synchronous=config.database.synchronous)
         with explained(path):  # damage that opening the file does not come across
@@ -92,7 +110,9 @@ class HostedServer:
                     "the signing key is missing from {folder}: a new one is made", folder=self._directory.path
                 )
             keys = load_or_create(self._directory.path, config.server_name, platform.entropy)
-            self._parts = await wire(config, platform, self._database, keys, on_fatal=end_at_once)
+            self._parts = await wire(
+                config, platform, self._database, keys, on_fatal=end_at_once, policies=policies
+            )
         return self._parts
 
     def answer_administrators(self, socket_path: Path | None = None) -> None:

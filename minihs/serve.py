@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from twisted.python.failure import Failure
 
 from minihs.config import Config
 from minihs.federation.tls import ClientTls, ServerTls, TlsUnusable
-from minihs.hosting import CANNOT_LISTEN, UNUSABLE, HostedServer, complain
+from minihs.hosting import CANNOT_LISTEN, UNUSABLE, Bench, HostedServer, complain
 from minihs.platform.logs import start_logging
 from minihs.platform.reactor_network import ReactorNetwork
 from minihs.server import CannotStart, Server
@@ -27,11 +28,15 @@ EXIT_CANNOT_START = 1
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 
-def run_server(config: Config, reactor: Any) -> int:
-    """Serve until SIGTERM or SIGINT; returns the process's exit code."""
+MakeBench = Callable[[Config, Any], Bench]
+
+
+def run_server(config: Config, reactor: Any, make_bench: MakeBench | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; returns the process's exit code. A laboratory makes a bench for it."""
     try:
+        bench = None if make_bench is None else make_bench(config, reactor)
         tls = _server_tls(config)
-        process = _Process(config, reactor, tls, _network(config, reactor, tls))
+        process = _Process(config, reactor, tls, _network(config, reactor, tls), bench)
         process.hosted.own()
         start_logging(
             config.logging.level,
@@ -69,13 +74,15 @@ def _network(config: Config, reactor: Any, server_tls: ServerTls) -> ReactorNetw
 class _Process:
     """From the first turn of the reactor to the last, and how the process is to end."""
 
-    def __init__(self, config: Config, reactor: Any, tls: ServerTls, network: ReactorNetwork) -> None:
+    def __init__(
+        self, config: Config, reactor: Any, tls: ServerTls, network: ReactorNetwork, bench: Bench | None
+    ) -> None:
         self.exit_code = 0
-        self.hosted = HostedServer(config, reactor, network)
+        self.hosted = HostedServer(config, reactor, network, bench=bench)
+        self._bench = bench
         self._config = config
         self._reactor = reactor
         self._tls = tls
-        self._network = network
         self._server: Server | None = None
         self._told_to_stop = False
 
@@ -105,11 +112,13 @@ class _Process:
 
     async def _start(self) -> None:
         parts = await self.hosted.open()
-        self._server = Server(parts, self._network)
+        self._server = Server(parts, self.hosted.network)
         # What is there now stays to the end: no later collection looks at it again.
         gc.collect()
         gc.freeze()
         gc.enable()
+        # Before clients are answered: they take that for "ready".
+        laboratory = None if self._bench is None else await self._bench.start(self.hosted.network)
         addresses = await self._server.start()
         try:
             self.hosted.answer_administrators()
@@ -118,10 +127,14 @@ class _Process:
         where = f"clients at {addresses.client}, other servers at {addresses.federation}"
         if addresses.metrics is not None:
             where += f", metrics at {addresses.metrics}"
+        if laboratory is not None:
+            where += f", {laboratory}"
         print(f"minihs: {self._config.server_name} is ready: {where}", flush=True)  # noqa: T201
 
     async def _stop(self) -> None:
         await self.hosted.answer_no_more()
+        if self._bench is not None:
+            await self._bench.stop()
         try:
             if self._server is not None:
                 await self._server.stop()

@@ -42,7 +42,7 @@ def test_every_setting_and_every_limit_has_a_row_with_a_sentence(script: dict[st
 
 def test_every_flag_of_serve_is_on_the_page(script: dict[str, Any]) -> None:
     flags = {flag.partition(" ")[0] for flag in script["FLAGS"].values()}
-    options = {option.opts[0] for option in serve.params} - {"--config", "--set"}
+    options = {option.opts[0] for option in serve.params} - {"--config", "--set", "--lab", "--lab-listen"}
     assert flags == options
     assert set(script["FLAGS"]) <= set(setting_names())
 

@@ -26,6 +26,16 @@ from minihs.cli.settings import chosen_settings, settings_options
     "--allow-private-addresses", is_flag=True, default=None, help="Federate with private addresses."
 )
 @click.option("--no-rate-limits", is_flag=True, default=None, help="Put up with any number of requests.")
+@click.option(
+    "--lab",
+    is_flag=True,
+    help="Loopback only: whoever has the secret in DATA-DIR/lab.json turns the clock, breaks the network.",
+)
+@click.option(
+    "--lab-listen",
+    metavar="HOST:PORT",
+    help="Where the laboratory answers, with --lab; without, on any free port of 127.0.0.1.",
+)
 def serve(
     config_file: Path | None,
     settings: Sequence[str],
@@ -39,10 +49,14 @@ def serve(
     open_registration: bool | None,
     allow_private_addresses: bool | None,
     no_rate_limits: bool | None,
+    lab: bool,
+    lab_listen: str | None,
 ) -> None:
     """Run a homeserver in the foreground until SIGTERM or Ctrl-C."""
     # Nearly all that is made while starting stays; `run_server` has it collected once, when that is done.
     gc.disable()
+    if lab_listen is not None and not lab:
+        raise click.UsageError("--lab-listen says where a laboratory answers that only --lab opens.")
     config = chosen_settings(
         config_file=config_file,
         settings=settings,
@@ -58,10 +72,19 @@ def serve(
             "registration.guests": open_registration,
             "federation.allow_private_addresses": allow_private_addresses,
             "rate_limits.enabled": None if no_rate_limits is None else not no_rate_limits,
+            # Days pass in moments there: nobody waits for the disk a thousand times on the way.
+            "database.synchronous": "OFF" if lab else None,
         },
     )
     from twisted.internet import reactor
 
     from minihs.serve import run_server
 
-    sys.exit(run_server(config, reactor))
+    if not lab:
+        sys.exit(run_server(config, reactor))
+
+    from minihs.lab.live.bench import ANY_PORT, Bench
+
+    sys.exit(
+        run_server(config, reactor, lambda config, reactor: Bench(config, reactor, lab_listen or ANY_PORT))
+    )

@@ -12,10 +12,10 @@ from rich.markup import escape
 from minihs.demo.client import RequestFailed, Waited
 from minihs.demo.evidence import Evidence
 from minihs.demo.narration import Narrator, PromiseBroken
-from minihs.demo.processes import ServerDidNotStart, ServerProcess, free_ports
 from minihs.demo.story import PASSWORD, Story
 from minihs.events.versions import DEFAULT_VERSION
 from minihs.federation.dev_ca import DevCa
+from minihs.processes import ServerDidNotStart, ServerProcess, free_ports
 
 HS2_DIALECTS = "futures.dialects=tokens,merged"
 """hs1 speaks all drafts that go together, hs2 is pinned to two."""

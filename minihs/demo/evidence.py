@@ -11,11 +11,11 @@ import msgspec
 from signedjson.key import decode_verify_key_bytes
 from unpaddedbase64 import decode_base64
 
-from minihs.demo.processes import ServerProcess
 from minihs.events.hashes import content_hash_matches
 from minihs.events.ids import EventID, RoomID
 from minihs.events.signatures import verify_object, verify_pdu
 from minihs.events.versions import ROOM_VERSIONS
+from minihs.processes import ServerProcess
 from minihs.store.database import read_only
 from minihs.store.events import EventStore
 from minihs.store.rooms import RoomStore

@@ -13,7 +13,7 @@ from typing import Any
 from minihs.demo.client import Client, RequestFailed, quote
 from minihs.demo.evidence import Evidence
 from minihs.demo.narration import Narrator
-from minihs.demo.processes import ServerProcess
+from minihs.processes import ServerProcess
 
 NOTE = "org.example.note"
 """A state event type of the story; sending it takes power level 50."""

@@ -49,7 +49,7 @@ class Timer:
     def reset(self, seconds: float) -> None:
         """Due in so many seconds from now instead."""
         self._check()
-        self._clock.move(self, self._clock.now_us + _microseconds(seconds * 1000))
+        self._clock.move(self, self._clock.read_us() + _microseconds(seconds * 1000))
 
     def delay(self, seconds: float) -> None:
         """Due so many seconds later than it was."""
@@ -141,6 +141,10 @@ class WorldClock:
         return (timer for _, _, timer in sorted(self._timers, key=_order) if timer.state == "waiting")
 
     # What timers need.
+
+    def read_us(self) -> int:
+        """The time now; a clock that goes on by itself looks."""
+        return self.now_us
 
     def move(self, timer: Timer, due_us: int) -> None:
         """Make the call at another moment; put off, it is found anew when its old moment comes."""

@@ -40,8 +40,12 @@ class Decision(msgspec.Struct, frozen=True):
 class AuthTrace:
     """The decisions of all servers, in order."""
 
-    def __init__(self, now_ms: Callable[[], float], transcript: Transcript) -> None:
+    def __init__(
+        self, now_ms: Callable[[], float], transcript: Transcript, *, most: int | None = None
+    ) -> None:
+        """`most` decisions are kept, the first."""
         self._now_ms = now_ms
+        self._most = most
         self._transcript = transcript
         self.decisions: list[Decision] = []
         self.keep_allowed = True
@@ -64,7 +68,7 @@ class AuthTrace:
     ) -> None:
         """Write down one answer."""
         allowed = isinstance(verdict, Allowed)
-        if allowed and not self.keep_allowed:
+        if (allowed and not self.keep_allowed) or len(self.decisions) == self._most:
             return
         decision = Decision(
             self._now_ms(),

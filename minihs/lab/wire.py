@@ -200,7 +200,7 @@ class _Messages:
         self._each = each
         self._buffer = b""
         self._head: bytes | None = None
-        self._body_length = 0
+        self._body_length: int | None = 0
 
     def feed(self, data: bytes) -> None:
         self._buffer += data
@@ -211,18 +211,34 @@ class _Messages:
                     return
                 self._head, self._buffer = head, rest
                 self._body_length = _content_length(head)
-            if len(self._buffer) < self._body_length:
+            length = self._body_length
+            if length is None:
+                length = _chunks_length(self._buffer)
+            if length is None or len(self._buffer) < length:
                 return
-            head, body = self._head, self._buffer[: self._body_length]
-            self._head, self._buffer = None, self._buffer[self._body_length :]
+            head, body = self._head, self._buffer[:length]
+            self._head, self._buffer = None, self._buffer[length:]
             self._each(head, body, len(head) + 4 + len(body))
 
 
-def _content_length(head: bytes) -> int:
-    at = head.lower().find(b"\r\ncontent-length:")
+def _content_length(head: bytes) -> int | None:
+    """The length of the body; None when it comes in chunks."""
+    lower = head.lower()
+    at = lower.find(b"\r\ncontent-length:")
     if at < 0:
-        return 0
+        return None if b"\r\ntransfer-encoding: chunked" in lower else 0
     return int(head[at + 17 :].split(b"\r\n", 1)[0])
+
+
+def _chunks_length(buffer: bytes) -> int | None:
+    """The bytes of a whole body in chunks, without trailers; None while there is more to come."""
+    at = 0
+    while (end := buffer.find(b"\r\n", at)) >= 0:
+        size = int(buffer[at:end].split(b";")[0], 16)
+        at = end + 4 + size
+        if size == 0:
+            return at if len(buffer) >= at else None
+    return None
 
 
 def _request_line(head: bytes) -> tuple[str, str]:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from minihs.demo.client import Client
-from minihs.demo.processes import ServerProcess, free_ports
 from minihs.federation.dev_ca import DevCa
+from minihs.processes import ServerProcess, free_ports
 from tests.bench.load import Connection
 from tests.support.synapse import PYTHON as SYNAPSE_PYTHON
 from tests.support.synapse import SynapseProcess

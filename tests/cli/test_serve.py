@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 
-from minihs.demo.processes import ServerProcess
+from minihs.processes import ServerProcess
 from minihs.store.database import open_database
 from tests.support.commands import Ended, minihs
 from tests.support.processes import Stage, until

@@ -11,7 +11,7 @@ import requests
 from click.testing import CliRunner
 
 from minihs.cli import main
-from minihs.demo.processes import ServerProcess
+from minihs.processes import ServerProcess
 from minihs.store.data_directory import DataDirectory
 from tests.support.commands import minihs
 from tests.support.processes import Stage

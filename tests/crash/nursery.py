@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from minihs.demo.processes import ServerProcess
+from minihs.processes import ServerProcess
 from tests.crash.hands import NUMBER_HEADER, Gone
 
 READY_WITHIN_S = 30.0

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from minihs.demo.processes import ServerProcess
+from minihs.processes import ServerProcess
 from tests.crash.comeback import all_is_over, gather_evidence, repeat_requests
 from tests.crash.grounds import KILLED, PACE_MS
 from tests.crash.hands import Gone, Hand

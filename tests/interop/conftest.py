@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from minihs.demo.processes import ServerProcess
+from minihs.processes import ServerProcess
 from tests.support.peers import Cast, Peer
 from tests.support.processes import AnyServer, Stage
 from tests.support.synapse import PYTHON as SYNAPSE_PYTHON

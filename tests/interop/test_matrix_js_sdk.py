@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from minihs.demo.processes import ServerProcess
+from minihs.processes import ServerProcess
 from tests.support.peers import PASSWORD
 
 pytestmark = pytest.mark.process

@@ -22,7 +22,7 @@ from nio import (
     TypingNoticeEvent,
 )
 
-from minihs.demo.processes import ServerProcess
+from minihs.processes import ServerProcess
 from tests.support.peers import PASSWORD, quote
 
 pytestmark = pytest.mark.process

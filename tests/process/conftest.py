@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minihs.demo.processes import ServerProcess
+from minihs.processes import ServerProcess
 from tests.support.peers import Cast
 from tests.support.processes import Stage
 

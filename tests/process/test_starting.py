@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from minihs.demo.processes import ServerProcess, free_ports
+from minihs.processes import ServerProcess, free_ports
 from tests.support.peers import Cast
 from tests.support.processes import PATIENCE_S, Stage, until
 

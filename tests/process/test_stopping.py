@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from minihs.demo.client import RequestFailed
-from minihs.demo.processes import STOP_WITHIN_S, ServerProcess
+from minihs.processes import STOP_WITHIN_S, ServerProcess
 from tests.support.peers import Cast, Peer, quote
 from tests.support.processes import until
 

@@ -1,6 +1,6 @@
 """Real server processes for tests: a stage with a throwaway authority that ends what was started on it.
 
-What the processes are is in `minihs.demo.processes` and `tests.support.synapse`; no claims belong here.
+What the processes are is in `minihs.processes` and `tests.support.synapse`; no claims belong here.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from minihs.demo.processes import ServerProcess, free_ports
 from minihs.events.ids import ServerName
 from minihs.federation.dev_ca import DevCa, names_of
+from minihs.processes import ServerProcess, free_ports
 from tests.support.link import Link
 from tests.support.synapse import SynapseProcess
 
@@ -73,12 +73,18 @@ class Stage:
         self._processes: list[AnyServer] = []
 
     def minihs(
-        self, label: str, settings: Iterable[str] = QUICK_RETRIES, linked: str | None = None
+        self,
+        label: str,
+        settings: Iterable[str] = QUICK_RETRIES,
+        linked: str | None = None,
+        flags: Iterable[str] = (),
     ) -> ServerProcess:
         """A server of ours that has not been started yet."""
         place = self._place(label)
         name = self._name(label, linked, place["federation_port"])
-        server = NamedServer(label=label, name=name, folder=self.folder, settings=settings, **place)
+        server = NamedServer(
+            label=label, name=name, folder=self.folder, settings=settings, flags=flags, **place
+        )
         self._processes.append(server)
         return server
 

@@ -1,4 +1,4 @@
-"""Server processes of the demonstration: started, killed, started again; on loopback only."""
+"""Server processes of demonstrations and laboratories: started, killed, started again; on loopback only."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ class ServerProcess:
     certificate: Path
     private_key: Path
     settings: Iterable[str] = ()
+    flags: Iterable[str] = ()
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -112,7 +113,7 @@ class ServerProcess:
         command += ["--open-registration", "--allow-private-addresses", "--no-rate-limits"]
         for setting in self.settings:
             command += ["--set", setting]
-        return command
+        return [*command, *self.flags]
 
     def _answers(self) -> bool:
         try:
