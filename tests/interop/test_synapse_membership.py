@@ -124,6 +124,7 @@ def test_a_knock_at_synapses_door_is_taken_back(pair: Pair) -> None:
 @either_side
 def test_a_knock_is_refused_where_the_rule_or_the_host_says_so(pair: Pair, side: str) -> None:
     host, guest = pair.users(side)
+    pair.provokes(" Failed to create new knock ")
     private = host.create("12", preset="private_chat")
     assert refusal(lambda: guest.knock(private, via=host.server_name)) == "M_FORBIDDEN"
     room_id = with_rule(host, "12", {"join_rule": "knock"})

@@ -22,6 +22,7 @@ def topic(peer: Peer, room_id: str) -> str:
 
 def divided_room(pair: Pair, side: str, version: str) -> tuple[Peer, Peer, str]:
     """A room whose guest may do what moderators may, with a witness for each of the two."""
+    pair.provokes(" Soft-failing <Event ")  # what somebody did who had not heard that it is no longer allowed
     host, guest, room_id = pair.room(side, version)
     for peer in (host, guest):
         pair.joins(pair.neighbour(peer, "witness"), room_id, host)

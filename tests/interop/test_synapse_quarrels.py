@@ -52,6 +52,7 @@ def quarrel(peer: Peer, others: list[Peer], room_id: str, host: str, random: Ran
     ("side", "version"), [("minihs", "10"), ("synapse", "11"), ("minihs", "12"), ("synapse", "12")]
 )
 def test_a_quarrel_ends_in_one_state(pair: Pair, side: str, version: str) -> None:
+    pair.provokes(" Soft-failing <Event ")
     host, guest = pair.users(side)
     quarrellers = [pair.ours("quarrel") for _ in range(2)] + [pair.theirs("quarrel") for _ in range(2)]
     room_id = host.create(version)

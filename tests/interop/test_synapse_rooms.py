@@ -102,27 +102,70 @@ def test_changes_made_on_both_sides_at_once_end_in_one_state(pair: Pair, side: s
 
 
 @either_side
-def test_history_from_before_a_join_stays_hidden_where_the_room_says_so(pair: Pair, side: str) -> None:
+@pytest.mark.parametrize("visibility", ["joined", "invited", "shared", "world_readable"])
+def test_history_from_before_a_join_is_shown_as_the_room_says(pair: Pair, side: str, visibility: str) -> None:
     host, guest = pair.users(side)
-    visibility = {"type": "m.room.history_visibility", "state_key": ""}
-    room_id = host.create("12", initial_state=[{**visibility, "content": {"history_visibility": "joined"}}])
-    hidden = host.send(room_id, "for those who are here")
-    guest.join(room_id, via=host.server_name)
-    shown = host.send(room_id, "for both")
-    guest.sees(shown)
-    assert [event["event_id"] for event in guest.messages(room_id) if event["type"] == "m.room.message"] == [
-        shown
-    ]
-    assert refusal(lambda: guest.room(room_id, "GET", f"event/{quote(hidden)}")) == "M_NOT_FOUND"
+    rule = {"type": "m.room.history_visibility", "state_key": ""}
+    room_id = host.create("12", initial_state=[{**rule, "content": {"history_visibility": visibility}}])
+    before = host.send(room_id, "before the invite")
+    host.act(room_id, "invite", guest.user_id)
+    invited = host.send(room_id, "before the join")
+    pair.joins(guest, room_id, host)
+    joined = host.send(room_id, "for both")
+    guest.sees(joined)
+    shown = {
+        "joined": [joined],
+        "invited": [joined, invited],
+        "shared": [joined, invited, before],
+        "world_readable": [joined, invited, before],
+    }[visibility]
+    read = [event["event_id"] for event in guest.messages(room_id) if event["type"] == "m.room.message"]
+    assert read == shown
+    for event_id in (before, invited, joined):
+        if event_id in shown:
+            assert guest.room(room_id, "GET", f"event/{quote(event_id)}")["event_id"] == event_id
+        else:
+            assert refusal(lambda: guest.room(room_id, "GET", f"event/{quote(event_id)}")) == "M_NOT_FOUND"  # noqa: B023
 
 
 @either_side
-def test_an_upgraded_room_is_followed_to_its_replacement(pair: Pair, side: str) -> None:
-    host, guest, room_id = pair.room(side, "10")
-    new_id = host.room(room_id, "POST", "upgrade", {"new_version": "12"})["replacement_room"]
+@pytest.mark.parametrize(("old", "new"), [("9", "11"), ("10", "12"), ("11", "12"), ("12", "12")])
+def test_an_upgraded_room_is_followed_to_its_replacement(pair: Pair, side: str, old: str, new: str) -> None:
+    host, guest, room_id = pair.room(side, old)
+    name = f"upgraded-{side}-{old}-{new}"
+    alias = f"#{name}:{host.server_name}"
+    path = f"/_matrix/client/v3/directory/room/{quote(alias)}"
+    host.request("PUT", path, {"room_id": room_id})
+    host.put_state(room_id, "m.room.canonical_alias", {"alias": alias})
+    host.put_state(room_id, "m.room.topic", {"topic": "carried over"})
+    guest.sees(host.set_power(room_id, guest.user_id, 50))
+
+    new_id = host.room(room_id, "POST", "upgrade", {"new_version": new})["replacement_room"]
     until(lambda: ("m.room.tombstone", "") in guest.state(room_id), "the tombstone")
-    tombstone = guest.state(room_id)["m.room.tombstone", ""][1]
-    assert tombstone["replacement_room"] == new_id
-    guest.join(new_id, via=host.server_name)
-    create = guest.state(new_id)["m.room.create", ""][1]
-    assert (create["room_version"], create["predecessor"]["room_id"]) == ("12", room_id)
+    assert guest.state(room_id)["m.room.tombstone", ""][1]["replacement_room"] == new_id
+    assert guest.join(alias, via=host.server_name) == new_id
+    host.sees_membership(guest, new_id, "join")
+    state = guest.state(new_id)
+    create = state["m.room.create", ""][1]
+    assert (create["room_version"], create["predecessor"]["room_id"]) == (new, room_id)
+    assert state["m.room.topic", ""][1] == {"topic": "carried over"}
+    assert state["m.room.canonical_alias", ""][1] == {"alias": alias}
+    assert guest.power_of(new_id, guest.user_id) == 50
+    host.sees(guest.put_state(new_id, "m.room.topic", {"topic": "with the power carried over"}))
+
+
+@either_side
+def test_further_creators_of_a_room_have_the_power_of_creators(pair: Pair, side: str) -> None:
+    """Version 12: `additional_creators` stand above every power level, and cannot be given another."""
+    host, guest = pair.users(side)
+    room_id = host.create("12", creation_content={"additional_creators": [guest.user_id]})
+    pair.joins(guest, room_id, host)
+    moderator = pair.neighbour(host, "moderator")
+    pair.joins(moderator, room_id, host)
+    host.sees(guest.set_power(room_id, moderator.user_id, 100))
+    refused = {"minihs": "M_FORBIDDEN", "synapse": "M_UNKNOWN"}[side]
+    assert refusal(lambda: host.set_power(room_id, guest.user_id, 0)) == refused
+    until(lambda: moderator.power_of(room_id, moderator.user_id) == 100, "the moderator's power")
+    assert refusal(lambda: moderator.act(room_id, "kick", guest.user_id)) == "M_FORBIDDEN"
+    guest.act(room_id, "kick", moderator.user_id)
+    host.sees_membership(moderator, room_id, "leave")
