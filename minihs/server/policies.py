@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from minihs.events.ids import UserID
+from minihs.federation.admission import Keys
 from minihs.futures.policies import CancelPolicy, by_cancel_rule
 from minihs.homeserver.futures.scheduling import Admission
 from minihs.homeserver.futures.sending import EventSender
@@ -40,5 +41,7 @@ class Policies(msgspec.Struct, frozen=True, kw_only=True):
     """What makes rows of futures durable, around what does so ordinarily."""
     charge_due: Callable[[Charge], Charge] = lambda charge: charge
     """What takes a due send from its owner's budget, around what does so ordinarily."""
+    event_keys: Callable[[Keys], Keys] = lambda keys: keys
+    """What verifies the signatures on events of others, around what does so ordinarily."""
     dialects: Callable[[Futures], Sequence[Dialect]] = lambda _futures: ()
     """Generations of futures of the experiment's own."""

@@ -229,7 +229,7 @@ async def wire(
         writer=writer,
         room_service=room_service,
         client=federation.client,
-        keys=federation.keyring,
+        keys=policies.event_keys(federation.keyring),
         restricted_joins=restricted_joins,
         summaries=summaries,
         typing_edu=sync.typing.inbound_edu,

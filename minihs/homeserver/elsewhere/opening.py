@@ -45,8 +45,11 @@ from minihs.store.writer import Writer
 
 
 class InboundFederation(msgspec.Struct, frozen=True, kw_only=True):
-    """What answers other servers, and what asks them about rooms. `transactions` has a `start()`."""
+    """What answers other servers, and what asks them about rooms. `transactions` has a `start()`; `admission`
+    and `events` are what its PDUs go through, for those who get a PDU in another way."""
 
+    admission: Admission
+    events: InboundEvents
     transactions: InboundTransactions
     resident: ResidentServer
     invited: InvitedServer
@@ -129,6 +132,8 @@ def make_inbound_federation(
         gaps=gaps,
     )
     return InboundFederation(
+        admission=admission,
+        events=inbound,
         transactions=InboundTransactions(
             clock=clock,
             writer=writer,

@@ -230,7 +230,7 @@ class RoomPlacement:
         self._commits.add_changes(pending, row.position, changes, changed)
         self._rooms.replace_extremities(pending.batch, room.room_id, room.extremities, extremities)
         if forward_from is not None:
-            passed_over = (self._server_name, forward_from, server_name_of(event.sender))
+            passed_over = (self._server_name, forward_from)
             self._commits.forward(
                 pending, row.position, [server for server in servers if server not in passed_over]
             )

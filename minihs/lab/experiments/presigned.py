@@ -1,7 +1,7 @@
 """Experiment: events that a client signed in advance and others send later, in a room that has moved on.
 
-As in the origin's discussion: `/send_pdus` (MSC4080) with a time-out on each PDU. Whoever holds the PDU can
-send it without the client and without its server, but its place in the graph is that of the signing.
+As in the origin's discussion: `/send_pdus` (MSC4080) with a time-out and actions on each PDU. Whoever holds
+the PDU can send it without the client and its server, but its place in the graph is that of its signing.
 """
 
 from __future__ import annotations
@@ -11,69 +11,70 @@ from typing import Any
 
 import msgspec
 
-from minihs.events.event import Event
-from minihs.events.ids import RoomID, ServerName, UserID
-from minihs.homeserver.rooms.drafts import EventDraft
+from minihs.lab.drawing import draw_graphs
 from minihs.lab.experiments import Size
-from minihs.lab.people import Client
-from minihs.lab.report import Report, per
-from minihs.lab.views import RoomView, differences, view_of
-from minihs.lab.world import World
-from minihs.rooms.auth import Allowed
+from minihs.lab.experiments.presigned_call import CALL, JOINED, PresignedCall
+from minihs.lab.experiments.presigned_life import costs, lives
+from minihs.lab.http_client import in_path
+from minihs.lab.proposals.msc4080 import ClientKey
+from minihs.lab.report import Drawing, Report
+from minihs.lab.views import differences
 
 QUESTION = (
-    "A leave is signed in advance and sent later by somebody who cannot sign it anew. What breaks when the "
-    "room has moved on meanwhile, how often, and what would signing it again cost?"
+    "A leave is signed in advance by the client's own key, and sent later by somebody who cannot sign it "
+    "anew. What breaks when the room has moved on meanwhile, how often, and what would signing it again cost?"
 )
 METHOD = (
-    "The leave of Alice (hs1) is built and signed on the state of the room, and kept. Then the room moves "
-    "on, in the ways below. After that hs1 is killed, and the PDU is handed to hs2 as if hs1 had sent it; "
-    "its signatures are all that hs2 can check. Beside it, what an ordinary future would meet, which is "
-    "signed when it is sent. In the end all servers are up again."
+    "Alice's user ID holds the public key of her client; servers that know MSC4080 verify her events with it "
+    "and ask no server for keys. Her server makes the leave on the room as it is, she signs it, and hands it "
+    "to Bob of hs2, who gives it to his server by /send_pdus with a time-out of ten minutes. Then the room "
+    "moves on, hs1 is killed, and hs2 sends the leave at its time. Beside it, what an ordinary future would "
+    "meet, which is made when it is sent. In the end all servers are up again."
 )
 
-CALL = "org.example.call.member"
+TIMEOUT_MS = 600_000
+HAND_RAISED = {"call": "on", "hand": "raised"}
 
 
 class Case(msgspec.Struct, frozen=True):
     """What happens in the room between signing and sending."""
 
     name: str
-    act: Callable[[World, str, Client, Client], None]
+    act: Callable[[PresignedCall, str], None]
 
 
-def _nothing(_world: World, _room: str, _alice: Client, _bob: Client) -> None:
+def _nothing(_call: PresignedCall, _room: str) -> None:
     """The room rests."""
 
 
-def _messages(count: int) -> Callable[[World, str, Client, Client], None]:
-    def act(_world: World, room: str, _alice: Client, bob: Client) -> None:
+def _messages(count: int) -> Callable[[PresignedCall, str], None]:
+    def act(call: PresignedCall, room: str) -> None:
         for number in range(count):
-            bob.send(room, str(number))
+            call.bob.send(room, str(number))
 
     return act
 
 
-def _own_change(_world: World, room: str, alice: Client, _bob: Client) -> None:
-    alice.set_state(room, CALL, {"call": "on", "hand": "raised"}, alice.user_id)
+def _own_change(call: PresignedCall, room: str) -> None:
+    call.say(room, HAND_RAISED)
 
 
-def _power(_world: World, room: str, alice: Client, bob: Client) -> None:
-    bob.set_power(room, events={CALL: 50}, users={alice.user_id: 50})
+def _power(call: PresignedCall, room: str) -> None:
+    call.bob.set_power(room, events={CALL: 50}, users={call.alice.user_id: 50})
 
 
-def _demoted(_world: World, room: str, _alice: Client, bob: Client) -> None:
-    bob.set_power(room, events={CALL: 50})
+def _raised(call: PresignedCall, room: str) -> None:
+    call.bob.set_power(room, events={CALL: 50})
 
 
-def _rejoined(world: World, room: str, alice: Client, _bob: Client) -> None:
-    alice.leave(room)
-    world.settle()
-    alice.join(room, "hs2")
+def _rejoined(call: PresignedCall, room: str) -> None:
+    call.alice.leave(room)
+    call.world.settle()
+    call.alice.join(room, "hs2")
 
 
-def _banned(_world: World, room: str, alice: Client, bob: Client) -> None:
-    bob.post(f"/rooms/{room}/ban", {"user_id": alice.user_id})
+def _banned(call: PresignedCall, room: str) -> None:
+    call.bob.post(f"/rooms/{in_path(room)}/ban", {"user_id": call.alice.user_id})
 
 
 CASES = (
@@ -82,19 +83,97 @@ CASES = (
     Case("100 messages", _messages(100)),
     Case("Alice changes that state herself", _own_change),
     Case("power levels change, her right stays", _power),
-    Case("the power for it is raised above hers", _demoted),
+    Case("the power for it is raised above hers", _raised),
     Case("Alice leaves and comes back", _rejoined),
     Case("Alice is banned", _banned),
 )
 
 
+class Found(msgspec.Struct, frozen=True):
+    """What became of one signed leave."""
+
+    behind: int
+    stale_auth: int
+    """Of the events that it cites as its authority, how many are no longer the current ones."""
+    depth_gap: int
+    standing: str
+    in_force: bool
+    refusal: str
+    tips: int
+    differences: tuple[str, ...]
+    future: str
+
+
 def run(seed: int, size: Size) -> Report:
-    """Every case, then the costs of signing again."""
+    """Every case, who can hold it, what is refused, how often, and the costs of signing again."""
     report = Report(name="presigned", question=QUESTION, method=METHOD, seed=seed)
+    found = {case.name: _play(report, seed, case) for case in CASES}
+    _tell(report, found)
+    held = _holders(report, seed)
+    forged = _forgeries(report, seed)
+    shares = lives(report, seed, rooms=20 if size == "full" else 6)
+    paid = costs(report, seed, minutes=60 if size == "full" else 11)
+    _judge(report, found, held, forged)
+    report.check(
+        "the further the room has moved on, the more of the leaves that a future would have sent end nothing",
+        shares[0] < max(shares),
+    )
+    report.check(
+        "signed again at each change of her own state, it ends her membership in the end; never, it does not",
+        paid["at own changes"] and paid["at every event"] and not paid["never"],
+    )
+    return report
+
+
+def _play(report: Report, seed: int, case: Case) -> Found:
+    call = PresignedCall(f"{seed} {case.name}")
+    world = call.world
+    room_id = call.open_room()
+    world.settle()
+    signed = call.sign(room_id, {})
+    call.hand_over(call.bob, signed, future_timeout=TIMEOUT_MS)
+    before = len(call.view("hs2", room_id).events)
+    case.act(call, room_id)
+    world.settle()
+    moved_on = call.view("hs2", room_id)
+    newest = max(row.event.depth for row in moved_on.events)
+    stale = sum(event_id not in moved_on.state.values() for event_id in signed.pdu["auth_events"])
+    future = call.what_a_future_would_do(room_id)
+    world["hs1"].crash()
+    world.advance(ms=TIMEOUT_MS)
+    view = call.view("hs2", room_id)
+    row = view.row(signed.event_id)
+    in_force = call.of_alice("hs2", room_id) == signed.event_id
+    world["hs1"].start()
+    call.bob.send(room_id, "so that everybody hears of it")
+    world.advance(minutes=3)
+    views = [call.view(name, room_id) for name in ("hs1", "hs2")]
+    if case.act is _own_change:
+        title = "Alice has raised her hand since she signed her leave: the graph in the end"
+        report.drawings.append(Drawing(title, draw_graphs(views, skip=6)))
+        report.graphs += [each.to_json() for each in views]
+    report.transcript += world.transcript.entries
+    world.stop()
+    return Found(
+        behind=len(moved_on.events) - before,
+        stale_auth=stale,
+        depth_gap=newest + 1 - signed.pdu["depth"],
+        standing=view.standing(signed.event_id),
+        in_force=in_force,
+        refusal="" if row is None or row.refusal is None else row.refusal,
+        tips=len(view.extremities),
+        differences=tuple(differences(views)),
+        future=future,
+    )
+
+
+def _tell(report: Report, found: dict[str, Found]) -> None:
     table = report.table(
-        "A leave signed in advance, given to hs2 while hs1 is dead",
+        "A leave signed in advance and held by hs2, sent while hs1 is dead",
         "meanwhile",
         "events behind",
+        "depth too low by",
+        "auth events that are old",
         "standing on hs2",
         "in force",
         "because",
@@ -102,140 +181,123 @@ def run(seed: int, size: Size) -> Report:
         "servers agree in the end",
         "the future instead",
     )
-    found: dict[str, dict[str, Any]] = {}
-    for case in CASES:
-        result = found[case.name] = _play(report, seed, case)
-        table.add(case.name, *result.values())
-    _costs(report, seed, 60 if size == "full" else 12)
-    _judge(report, found)
-    return report
+    for name, one in found.items():
+        table.add(
+            name,
+            one.behind,
+            one.depth_gap,
+            one.stale_auth,
+            one.standing,
+            "yes" if one.in_force else "no",
+            one.refusal,
+            one.tips,
+            "no" if one.differences else "yes",
+            one.future,
+        )
 
 
-def _play(report: Report, seed: int, case: Case) -> dict[str, Any]:
-    world, alice, bob, room_id = _scene(f"{seed} {case.name}")
-    hs1 = world["hs1"]
-    event = _signed_leave(world, alice, room_id)
-    before = len(_view(world, "hs2", room_id).events)
-    case.act(world, room_id, alice, bob)
-    world.settle()
-    behind = len(_view(world, "hs2", room_id).events) - before
-    future = _what_a_future_would_do(world, alice, room_id)
-    hs1.crash()
-    _deliver(world, event)
-    world.settle()
-    view = _view(world, "hs2", room_id)
-    row = view.row(event.event_id)
-    in_force = view.state.get((CALL, UserID(alice.user_id))) == event.event_id
-    hs1.start()
-    bob.send(room_id, "so that everybody hears of it")
-    world.advance(minutes=3)
-    views = [_view(world, name, room_id) for name in ("hs1", "hs2")]
-    report.transcript += world.transcript.entries
-    result = {
-        "behind": behind,
-        "standing": view.standing(event.event_id),
-        "in force": "yes" if in_force else "no",
-        "because": "" if row is None or row.refusal is None else row.refusal,
-        "tips": len(view.extremities),
-        "agree": "yes" if not differences(views) else "; ".join(differences(views)),
-        "future": future,
-    }
-    world.stop()
-    return result
-
-
-def _scene(seed: str) -> tuple[World, Client, Client, str]:
-    world = World(["hs1", "hs2"], seed=seed, settings={"federation.retry_max_ms": 10_000})
-    world.transcript.mute("request")
-    alice, bob = world.user("alice", "hs1"), world.user("bob", "hs2")
-    room_id = bob.create_room(power_level_content_override={"events": {CALL: 0}})
-    alice.join(room_id, "hs2")
-    alice.set_state(room_id, CALL, {"call": "on"}, alice.user_id)
-    world.settle()
-    return world, alice, bob, room_id
-
-
-def _leave(alice: Client, room_id: str) -> EventDraft:
-    return EventDraft(
-        room_id=RoomID(room_id),
-        sender=UserID(alice.user_id),
-        type=CALL,
-        content={},
-        state_key=alice.user_id,
-    )
-
-
-def _signed_leave(world: World, alice: Client, room_id: str) -> Event:
-    """The leave, built on the room as it is now, and signed; nobody has it yet."""
-    draft = _leave(alice, room_id)
-    rooms = world["hs1"].parts.room_service.rooms
-    return world.run(rooms.build(draft), "the signing of the leave")
-
-
-def _what_a_future_would_do(world: World, alice: Client, room_id: str) -> str:
-    """Whether an event built now would be allowed: what a future is asked when it is sent."""
-    draft = _leave(alice, room_id)
-    rooms = world["hs1"].parts.room_service.rooms
-    verdict = world.run(rooms.judged(draft), "the question").verdict
-    return "sent" if isinstance(verdict, Allowed) else f"refused ({verdict.rule})"
-
-
-def _deliver(world: World, event: Event) -> None:
-    """Hand the PDU to hs2, as in a transaction of hs1: its signatures are all that hs2 can check."""
-    inbound = world["hs2"].parts.inbound.transactions
-    txn_id = f"presigned{event.event_id[1:12]}"
-    world.run(inbound.receive(ServerName("hs1"), txn_id, [dict(event.pdu)], []), "the delivery")
-
-
-def _view(world: World, server: str, room_id: str) -> RoomView:
-    view = view_of(world[server], room_id)
-    if view is None:
-        raise RuntimeError(f"{server} does not know the room")
-    return view
-
-
-def _costs(report: Report, seed: int, minutes: int) -> None:
-    """What it takes to keep the signed leave no more than so many events behind, for one participant."""
+def _holders(report: Report, seed: int) -> dict[str, bool]:
+    """Whether the membership ends at its time although hs1 is dead, by who holds the leave."""
     table = report.table(
-        f"Keeping it fresh for {minutes} minutes, in a room with a message every 5 seconds",
-        "signed again",
-        "signatures",
-        "bytes handed over",
-        "events behind, on average",
-        note="Computed from the size of the PDU, which must be handed anew to whoever is to send it. A "
-        "future is handed over once, and signed once.",
+        "hs1 dies before the time", "who holds the leave", "Alice's membership ends at its time on hs2"
     )
-    world, alice, _, room_id = _scene(f"{seed} costs")
-    pdu_bytes = len(msgspec.json.encode(_signed_leave(world, alice, room_id).pdu))
-    messages = minutes * 12
-    for name, every in (("at every event", 1), ("every 12 events", 12), ("never", messages)):
-        signatures = max(1, messages // every)
-        behind = sum(number % every for number in range(messages))
-        table.add(name, signatures, signatures * pdu_bytes, per(behind, messages))
-    table.add("future", 1, 0, "0.0")
-    world.stop()
+    ended = {}
+    for holder in ("hs2, signed", "hs1, signed"):
+        call = PresignedCall(f"{seed} holder {holder}")
+        room_id = call.open_room()
+        call.world.settle()
+        signed = call.sign(room_id, {})
+        who = call.bob if holder.startswith("hs2") else call.alice
+        call.hand_over(who, signed, future_timeout=TIMEOUT_MS)
+        call.world["hs1"].crash()
+        call.world.advance(ms=TIMEOUT_MS + 5_000)
+        ended[holder] = call.of_alice("hs2", room_id) == signed.event_id
+        table.add(holder, "yes" if ended[holder] else "no")
+        call.world.stop()
+    return ended
 
 
-def _judge(report: Report, found: dict[str, dict[str, Any]]) -> None:
-    quiet = ("nothing", "10 messages", "100 messages")
+def _forgeries(report: Report, seed: int) -> dict[str, tuple[int, Any]]:
+    """What /send_pdus of hs2 says to events that Alice has not signed as they are, and what comes of it."""
+    call = PresignedCall(f"{seed} forgeries")
+    somebody = ClientKey("somebody else", "hs1")
+    table = report.table(
+        "What the holder can do with it",
+        "the event has",
+        "answer of /send_pdus",
+        "the room then has",
+        note="Alice has signed a leave with a reason in it.",
+    )
+    answers = {}
+    for name in (*FORGERIES, AS_SIGNED):
+        room_id = call.open_room()
+        call.world.settle()
+        pdu = call.sign(room_id, LEFT).pdu
+        if name in ("nobody's signature", "the signature of another key"):
+            version = call.view("hs1", room_id).events[0].event.version
+            unsigned = {key: value for key, value in pdu.items() if key != "signatures"}
+            theirs = somebody.sign(unsigned, version)["signatures"][somebody.user_id]
+            signed = {call.alice.user_id: theirs} if "another" in name else {}
+            pdu = {**unsigned, "signatures": signed}
+        elif name == "prev_events brought up to date":
+            pdu = {**pdu, "prev_events": [call.bob.send(room_id, "later")]}
+        elif name == REWORDED:
+            pdu = {**pdu, "content": {**LEFT, "reason": "something else"}}
+        body = {"pdus": [{"room_version": "12", "pdu": pdu}]}
+        answer = call.bob.request("POST", f"/_matrix/client/v1/send_pdus/{call.bob.txn()}", json=body)
+        content = call.bob.state(room_id)[CALL, call.alice.user_id]["content"]
+        answers[name] = (answer.status, content)
+        what = "still her joining" if content == JOINED else "her leave" if content == LEFT else str(content)
+        table.add(name, f"{answer.status} {answer.errcode or ''}".strip(), what)
+    call.world.stop()
+    return answers
+
+
+LEFT = {"reason": "vanished"}
+REWORDED = "other content"
+FORGERIES = ("nobody's signature", "the signature of another key", "prev_events brought up to date", REWORDED)
+AS_SIGNED = "all as she signed it"
+
+
+def _judge(
+    report: Report,
+    found: dict[str, Found],
+    held: dict[str, bool],
+    forged: dict[str, tuple[int, Any]],
+) -> None:
+    quiet = [found[name] for name in ("nothing", "10 messages", "100 messages")]
     report.check(
         "messages alone do not break a signed state event: it is accepted and in force, however far behind",
-        all(found[name]["standing"] == "accepted" and found[name]["in force"] == "yes" for name in quiet),
+        all(one.standing == "accepted" and one.in_force for one in quiet),
     )
     report.check(
         "but it forks the graph: it has its place beside everything that was said since",
-        found["100 messages"]["tips"] == 2 and found["nothing"]["tips"] == 1,
+        found["100 messages"].tips == 2 and found["nothing"].tips == 1,
     )
     own = found["Alice changes that state herself"]
     report.check(
         "if Alice has changed that state since, her signed leave is accepted and loses: she stays a ghost, "
         "where the future would have ended her membership",
-        (own["standing"], own["in force"], own["future"]) == ("accepted", "no", "sent"),
+        (own.standing, own.in_force, own.future) == ("accepted", False, "sent"),
     )
     report.check(
         "after a ban or a loss of power it is soft-failed, as the future would have been refused",
         all(
-            found[name]["standing"] == "soft-failed" and found[name]["future"].startswith("refused")
+            found[name].standing == "soft-failed" and found[name].future.startswith("refused")
             for name in ("the power for it is raised above hers", "Alice is banned")
         ),
+    )
+    report.check(
+        "the servers agree in the end in every case",
+        not any(one.differences for one in found.values()),
+    )
+    report.check(
+        "held by another server, it is sent while its sender's is dead; held by its sender's, it is not",
+        held == {"hs2, signed": True, "hs1, signed": False},
+    )
+    report.check(
+        "whoever holds it cannot bring it up to date, nor put words into it: other content is redacted",
+        all(forged[name] == (400, JOINED) for name in FORGERIES if name != REWORDED)
+        and forged[REWORDED] == (200, {})
+        and forged[AS_SIGNED] == (200, LEFT),
     )

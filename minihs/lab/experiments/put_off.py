@@ -13,7 +13,8 @@ import msgspec
 from minihs.lab.handles import Handle, Plan, scheduling
 from minihs.lab.http_client import Response, in_path
 from minihs.lab.people import Client, Refused
-from minihs.lab.proposals.msc3277 import AT, ScheduledMessages, Switch
+from minihs.lab.proposals.msc3277 import AT, ScheduledMessages
+from minihs.lab.proposals.switch import Switch
 from minihs.lab.world import World
 
 
@@ -48,12 +49,12 @@ def stage(seed: str, way: Way, servers: Iterable[str], *, without: Iterable[str]
     """A quiet world; the servers `without` do not know MSC3277."""
     world = World(seed=seed, settings={"federation.retry_max_ms": 10_000})
     world.transcript.mute("request")
-    switch = None if way.as_sibling is None else Switch(world, as_sibling=way.as_sibling)
+    switch = Switch(world, lambda: ScheduledMessages(as_sibling=way.as_sibling is True))
     for name in servers:
-        world.add_server(name, policies=None if switch is None else switch.policies(name))
+        world.add_server(name, policies=switch.policies(name) if way.in_graph else None)
     for name in without:
         world.add_server(name)
-    return Stage(world, {} if switch is None else switch.servers)
+    return Stage(world, switch.servers)
 
 
 async def put_off(client: Client, way: Way, plan: Plan) -> Held:

@@ -15,13 +15,13 @@ from twisted.internet.defer import Deferred
 from minihs.events.event import Event, StateKey
 from minihs.events.ids import EventID, RoomID
 from minihs.homeserver.errors import Forbidden, NotFound
-from minihs.homeserver.rooms.commits import CommittedEvent, RoomObserver
+from minihs.homeserver.rooms.commits import CommittedEvent
 from minihs.homeserver.rooms.drafts import EventDraft, Reach
 from minihs.homeserver.transactions import Record, TransactionKey
 from minihs.http.dialects.base import OrdinarySend, QuietDialect
+from minihs.lab.proposals.switch import Unmoved
 from minihs.lab.servers import LabServer
 from minihs.lab.views import rooms_of
-from minihs.lab.world import World
 from minihs.rooms.judge import Judge
 from minihs.rooms.receipt import Accept, CitedEvents, Reject, SoftFail
 from minihs.server import Policies
@@ -32,7 +32,7 @@ AT = "org.matrix.msc3277.at"
 SCHEDULED = "scheduled"
 
 
-class ScheduledMessages(QuietDialect):
+class ScheduledMessages(Unmoved, QuietDialect):
     """The proposal on one server process. With `as_sibling` nothing follows a withheld event in the graph
     (its first footnote, and what "soft-failed" says); otherwise it is the previous event of the next."""
 
@@ -47,15 +47,17 @@ class ScheduledMessages(QuietDialect):
         self.refused: list[EventID] = []
         """What was no longer allowed when its time had come."""
 
-    def run_on(self, server: LabServer) -> ScheduledMessages:
-        """Begin on a server whose parts are there; take up what was withheld before its process began."""
+    def policies(self) -> Policies:
+        return Policies(judge=WithholdingJudge(self), dialects=lambda _futures: (self,))
+
+    def run_on(self, server: LabServer) -> None:
+        """Take up what was withheld before this process began."""
         self._server = server
         self.waiting.clear()
         for room in rooms_of(server):
             for row in room.events:
                 if _is_withheld(row):
                     self._wait_for(row.event)
-        return self
 
     def came_early(self, event: Event) -> bool:
         """Whether an event of another server is scheduled for later; it is shown then."""
@@ -96,17 +98,10 @@ class ScheduledMessages(QuietDialect):
         )
         return await server.parts.transactions.once(key, work)
 
-    # A `RoomObserver`: a redaction cancels.
-
-    def event_queued(self, event: Event, batch: Batch) -> None:
-        """Not durable yet."""
-
     def event_committed(self, committed: CommittedEvent) -> None:
+        """A redaction cancels."""
         if committed.event.redacts is not None:
             self.waiting.discard(committed.event.redacts)
-
-    def event_failed(self, event: Event) -> None:
-        """Nothing was cancelled."""
 
     # Inside
 
@@ -159,34 +154,3 @@ class WithholdingJudge(Judge):
         if isinstance(verdict, Accept) and self._messages.came_early(event):
             return SoftFail("MSC3277", "it is scheduled for later")
         return verdict
-
-
-class Switch:
-    """Turns the proposal on for servers of a world; `servers` has what runs, or ran last, on each."""
-
-    def __init__(self, world: World, *, as_sibling: bool = False) -> None:
-        self._as_sibling = as_sibling
-        self.servers: dict[str, ScheduledMessages] = {}
-        world.observers.append(self._started)
-
-    def policies(self, server_name: str) -> Policies:
-        """For a server that is to know the proposal."""
-        messages = self.servers[server_name] = ScheduledMessages(as_sibling=self._as_sibling)
-        return Policies(judge=WithholdingJudge(messages), dialects=lambda _futures: (messages,))
-
-    def _started(self, server: LabServer) -> RoomObserver:
-        messages = self.servers.get(server.name)
-        return _Nobody() if messages is None else messages.run_on(server)
-
-
-class _Nobody:
-    """Observes nothing, on servers that do not know the proposal."""
-
-    def event_queued(self, event: Event, batch: Batch) -> None:
-        """Nothing is added."""
-
-    def event_committed(self, committed: CommittedEvent) -> None:
-        """Nothing follows."""
-
-    def event_failed(self, event: Event) -> None:
-        """Nothing follows."""
