@@ -26,7 +26,6 @@ from minihs.homeserver.errors import BadContent, Forbidden
 from minihs.homeserver.futures.orders import FutureOrder
 from minihs.homeserver.futures.sending import EventSender
 from minihs.homeserver.futures.service import Futures
-from minihs.homeserver.rooms.commits import Also
 from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.http.dialects.base import Endpoint, QuietDialect
 from minihs.http.request import ApiRequest
@@ -35,6 +34,7 @@ from minihs.lab.proposals.switch import Unmoved
 from minihs.lab.servers import LabServer
 from minihs.platform.entropy import SeededEntropy
 from minihs.server import Policies
+from minihs.store.along import Also
 from minihs.store.events import Standing
 from minihs.store.writer import Batch, Writer
 
