@@ -89,9 +89,9 @@ def build_event(
         pdu[STICKY] = {"duration_ms": sticky_duration_ms}  # MSC4354
     if fields is not None:
         pdu.update(fields)
-    pdu["hashes"] = {"sha256": content_hash(pdu)}
+    pdu["hashes"] = {"sha256": content_hash(pdu, strict=True)}
 
-    essential = essential_bytes(redact(pdu, version))
+    essential = essential_bytes(redact(pdu, version), version)
     pdu["signatures"] = {signer.server_name: {signer.key_id: signer.signature_of(essential)}}
     check_size(pdu)
     event_id = EventID("$" + spell(sha256(essential).digest(), version))

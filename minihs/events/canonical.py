@@ -11,6 +11,7 @@ from types import NoneType
 from typing import Any, TypeAlias
 
 from canonicaljson import encode_canonical_json
+from msgspec.json import Encoder
 
 JSONValue: TypeAlias = "bool | int | float | str | Sequence[JSONValue] | Mapping[str, JSONValue] | None"
 JSONObject: TypeAlias = Mapping[str, JSONValue]
@@ -40,9 +41,16 @@ class NotCanonical(ValueError):
         return NotCanonical(self._fault, step + self._path)
 
 
-def encode(value: object) -> bytes:
-    """The canonical encoding of a value that `check` has passed."""
-    return encode_canonical_json(value)
+_encode_sorted = Encoder(order="sorted").encode
+
+
+def encode(value: object, *, strict: bool = False) -> bytes:
+    """The canonical encoding of a value that `check` has passed, `strict` if it did so with strict integers.
+
+    Without floats and huge integers a faster encoder gives the same bytes, a tenth as long; events are
+    encoded four times on their way.
+    """
+    return _encode_sorted(value) if strict else encode_canonical_json(value)
 
 
 def check(value: object, *, strict_integers: bool = True) -> None:

@@ -21,12 +21,15 @@ from minihs.events.versions import RoomVersion
 _OUTSIDE_CONTENT_HASH = ("unsigned", "signatures", "hashes")
 
 
-def content_hash(pdu: Mapping[str, Any]) -> str:
-    """SHA-256 over the whole PDU but `unsigned`, `signatures` and `hashes`, in unpadded Base64."""
-    return encode_base64(_content_digest(pdu))
+def content_hash(pdu: Mapping[str, Any], *, strict: bool = False) -> str:
+    """SHA-256 over the whole PDU but `unsigned`, `signatures` and `hashes`, in unpadded Base64.
+
+    `strict` as in `canonical.encode`.
+    """
+    return encode_base64(_content_digest(pdu, strict))
 
 
-def content_hash_matches(pdu: Mapping[str, Any]) -> bool:
+def content_hash_matches(pdu: Mapping[str, Any], *, strict: bool = False) -> bool:
     """Whether `hashes.sha256` is the content hash; the bytes are compared, not their spelling.
 
     If not, only the redacted copy of the PDU is to be trusted ("Validating hashes and signatures").
@@ -35,12 +38,12 @@ def content_hash_matches(pdu: Mapping[str, Any]) -> bool:
         claimed = decode_base64(pdu["hashes"]["sha256"])
     except (binascii.Error, ValueError):
         return False
-    return claimed == _content_digest(pdu)
+    return claimed == _content_digest(pdu, strict)
 
 
 def reference_hash(pdu: Mapping[str, Any], version: RoomVersion) -> str:
     """SHA-256 over the essential part, in the Base64 alphabet that the version's event IDs have."""
-    return spell(sha256(essential_bytes(redact(pdu, version))).digest(), version)
+    return spell(sha256(essential_bytes(redact(pdu, version), version)).digest(), version)
 
 
 def event_id_of(pdu: Mapping[str, Any], version: RoomVersion) -> EventID:
@@ -48,10 +51,10 @@ def event_id_of(pdu: Mapping[str, Any], version: RoomVersion) -> EventID:
     return EventID("$" + reference_hash(pdu, version))
 
 
-def essential_bytes(redacted: dict[str, Any]) -> bytes:
+def essential_bytes(redacted: dict[str, Any], version: RoomVersion) -> bytes:
     """What is signed and what the event ID covers: the redacted PDU without signatures, as canonical JSON."""
     bare = {key: value for key, value in redacted.items() if key != "signatures"}
-    return canonical.encode(bare)
+    return canonical.encode(bare, strict=version.strict_canonical_json)
 
 
 def spell(digest: bytes, version: RoomVersion) -> str:
@@ -59,6 +62,6 @@ def spell(digest: bytes, version: RoomVersion) -> str:
     return encode_base64(digest, urlsafe=version.url_safe_event_ids)
 
 
-def _content_digest(pdu: Mapping[str, Any]) -> bytes:
+def _content_digest(pdu: Mapping[str, Any], strict: bool) -> bytes:
     covered = {key: value for key, value in pdu.items() if key not in _OUTSIDE_CONTENT_HASH}
-    return sha256(canonical.encode(covered)).digest()
+    return sha256(canonical.encode(covered, strict=strict)).digest()

@@ -62,7 +62,7 @@ def sign_pdu(pdu: Mapping[str, Any], version: RoomVersion, signer: Signer) -> di
 
     `hashes` must be there already, since the signature covers it.
     """
-    signature = signer.signature_of(essential_bytes(redact(pdu, version)))
+    signature = signer.signature_of(essential_bytes(redact(pdu, version), version))
     signatures = dict(pdu.get("signatures", {}))
     signatures[signer.server_name] = {**signatures.get(signer.server_name, {}), signer.key_id: signature}
     return {**pdu, "signatures": signatures}
@@ -94,7 +94,7 @@ def verify_pdu(
     `keys` are those of that server that are known and were valid at the event's time; signatures by others
     are skipped. At least one must be there, and all must be right. Raises `BadSignature`.
     """
-    _verify(pdu, essential_bytes(redact(pdu, version)), server_name, keys)
+    _verify(pdu, essential_bytes(redact(pdu, version), version), server_name, keys)
 
 
 def verify_object(json_object: Mapping[str, Any], server_name: str, keys: Mapping[KeyID, VerifyKey]) -> None:

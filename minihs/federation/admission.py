@@ -151,7 +151,8 @@ class Admission:
 
 
 def _with_true_content(event: Event) -> Event:
-    return event if content_hash_matches(event.pdu) else redact_event(event)
+    strict = event.version.strict_canonical_json
+    return event if content_hash_matches(event.pdu, strict=strict) else redact_event(event)
 
 
 def _all_with_true_content(events: Sequence[Event]) -> list[Event]:

@@ -90,7 +90,7 @@ def check_origin(event: Event, bad_signature: str | None) -> Genuine | Drop:
     """
     if bad_signature is not None:
         return Drop(f"check 2, signatures: {bad_signature}")
-    if not content_hash_matches(event.pdu):
+    if not content_hash_matches(event.pdu, strict=event.version.strict_canonical_json):
         return Genuine(redact_event(event), redacted=True)
     return Genuine(event, redacted=False)
 

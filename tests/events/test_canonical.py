@@ -37,8 +37,12 @@ def test_what_is_encoded_reads_back_as_itself(value: Any) -> None:
 
 
 @given(values)
-def test_another_encoder_with_sorted_keys_gives_the_same_bytes(value: Any) -> None:
-    assert msgspec.json.encode(value, order="sorted") == encode(value)
+def test_the_fast_encoder_of_strict_values_gives_the_same_bytes(value: Any) -> None:
+    check(value)
+    assert encode(value, strict=True) == encode(value)
+    assert encode(value, strict=True).decode() == json.dumps(
+        value, ensure_ascii=False, separators=(",", ":"), sort_keys=True
+    )
 
 
 @given(st.dictionaries(st.text(), integers))
