@@ -145,6 +145,9 @@ class RoomsSection(Section, frozen=True):
 
     default_version: str = "12"
     """The version of new rooms whose creator names none."""
+    purge_after_ms: NonNegativeInt | None = 86_400_000
+    """How long after the last user of this server has left and forgotten a room what is stored of it is
+    removed; `null` (in a file: `"null"`) keeps it for ever."""
 
 
 class HttpSection(Section, frozen=True):

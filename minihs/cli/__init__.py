@@ -12,6 +12,7 @@ from minihs.cli.demo import demo
 from minihs.cli.futures import futures
 from minihs.cli.keys import keys
 from minihs.cli.lab import lab
+from minihs.cli.rooms import rooms
 from minihs.cli.serve import serve
 from minihs.cli.users import users
 
@@ -22,5 +23,5 @@ def main() -> None:
     """minihs: a small federating Matrix homeserver and a laboratory for delayed events."""
 
 
-for command in (serve, demo, lab, futures, users, keys):
+for command in (serve, demo, lab, futures, users, rooms, keys):
     main.add_command(command)

@@ -72,6 +72,7 @@ class Server:
         )
         await self.parts.federation.sender.start()
         await self.parts.futures.scheduler.start()
+        await self.parts.room_service.purges.start(self.parts.sync.feed.membership_written)
         metrics = None
         if self._metrics is not None and config.metrics.listen is not None:
             site = ApiFactory(
@@ -93,6 +94,7 @@ class Server:
         for port in self._ports:
             await maybeDeferred(port.stopListening)
         await self.parts.futures.scheduler.stop()
+        self.parts.room_service.purges.stop()
         self.parts.sync.stop()
         await self.client_site.stop()
         await self.federation_site.stop()

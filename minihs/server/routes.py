@@ -104,6 +104,7 @@ def admin_routes(parts: Parts) -> list[Route]:
     """What administrators' commands call, on the socket in the data directory."""
     chapters: Sequence[Any] = (
         admin_api.users.Users(parts.users, parts.sessions),
+        admin_api.rooms.Rooms(parts.room_service.purges),
         _futures_of_everybody(parts, Access.LOCAL),
     )
     return [route for chapter in chapters for route in chapter.routes()]

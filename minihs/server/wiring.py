@@ -183,6 +183,7 @@ async def wire(
         entropy=entropy,
         wake_federation=federation.sender.wake,
         judge=judge,
+        purge_after_ms=config.rooms.purge_after_ms,
     )
     rooms = room_service.rooms
 
@@ -239,6 +240,10 @@ async def wire(
         judge=judge,
     )
 
+    def forgotten(user_id: UserID) -> None:
+        membership_changed(user_id)
+        room_service.purges.wake()
+
     # What users do with rooms.
     third_party_invites = ThirdPartyInvites(
         server_name=server_name, rooms=rooms, acls=inbound.acls, remote=inbound.remote_memberships
@@ -251,7 +256,8 @@ async def wire(
         restricted_joins=restricted_joins,
         remote=inbound.remote_memberships,
         profile_of=profiles.in_member_events,
-        on_forgotten=membership_changed,
+        note_forgotten=room_service.purges.note,
+        on_forgotten=forgotten,
     )
 
     async def is_guest(user_id: UserID) -> bool:

@@ -34,7 +34,11 @@ class AccountDataStore:
 
     async def max_position(self) -> int:
         """The last position of the stream; 0 when nothing was ever stored."""
-        row = await self._reader.one("SELECT COALESCE(MAX(position), 0) FROM account_data")
+        row = await self._reader.one(
+            "SELECT max(COALESCE(MAX(position), 0),"
+            " COALESCE((SELECT number FROM number_floors WHERE counter = 'account_data'), 0))"
+            " FROM account_data"
+        )
         return int(row[0])
 
     async def maybe_content(self, user_id: UserID, room_id: RoomID | None, event_type: str) -> bytes | None:

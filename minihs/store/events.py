@@ -96,7 +96,8 @@ class EventStore:
         """
         lowest, highest = await self._reader.one(
             "SELECT MIN(position), max(coalesce(MAX(position), 0),"
-            " coalesce((SELECT MAX(position) FROM memberships), 0)) FROM events"
+            " coalesce((SELECT MAX(position) FROM memberships), 0),"
+            " coalesce((SELECT number FROM number_floors WHERE counter = 'events'), 0)) FROM events"
         )
         return min(lowest or 0, 0), max(highest or 0, 0)
 

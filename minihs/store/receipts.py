@@ -36,7 +36,10 @@ class ReceiptStore:
 
     async def current(self) -> int:
         """The highest position in use."""
-        (position,) = await self._reader.one("SELECT coalesce(MAX(position), 0) FROM receipts")
+        (position,) = await self._reader.one(
+            "SELECT max(coalesce(MAX(position), 0),"
+            " coalesce((SELECT number FROM number_floors WHERE counter = 'receipts'), 0)) FROM receipts"
+        )
         return int(position)
 
     async def maybe_receipt(

@@ -44,7 +44,11 @@ class StateStore:
     @classmethod
     async def open(cls, reader: Reader) -> StateStore:
         """The store, with its counter set after the highest group there is."""
-        (highest,) = await reader.one("SELECT coalesce(MAX(state_group), 0) FROM state_groups")
+        (highest,) = await reader.one(
+            "SELECT max(coalesce(MAX(state_group), 0),"
+            " coalesce((SELECT number FROM number_floors WHERE counter = 'state_groups'), 0))"
+            " FROM state_groups"
+        )
         return cls(reader, highest=highest)
 
     async def one_group(self, number: int) -> StateGroup:

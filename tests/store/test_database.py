@@ -101,7 +101,7 @@ def test_damage_that_shows_only_when_it_is_read_is_explained_in_the_same_way(pat
     with closing(open_database(path)) as database:
         database.writing.executescript(
             "CREATE TABLE filler (x); INSERT INTO filler SELECT randomblob(500) FROM "
-            "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) SELECT i FROM n);"
+            "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999) SELECT i FROM n);"
         )
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2] + b"\xa5" * (len(whole) - len(whole) // 2))

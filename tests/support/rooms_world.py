@@ -197,6 +197,7 @@ class RoomsWorld(RoomServer):
             restricted_joins=self.restricted_joins,
             remote=self.elsewhere,
             profile_of=profile_of,
+            note_forgotten=self.service.purges.note,
             on_forgotten=self.forgotten.append,
         )
 

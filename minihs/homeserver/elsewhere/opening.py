@@ -113,6 +113,7 @@ def make_inbound_federation(
         admission=admission,
         outliers=outliers,
         inbound=inbound,
+        purges=room_service.purges,
     )
 
     async def may_take_part(room_id: RoomID, server_name: ServerName) -> bool:

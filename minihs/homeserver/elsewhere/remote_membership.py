@@ -29,6 +29,7 @@ from minihs.federation.remote_rooms import RemoteRooms, Template
 from minihs.homeserver.elsewhere.distant_rooms import DistantRooms, stripped
 from minihs.homeserver.elsewhere.handshakes import AUTHORISED_VIA, identifying_state
 from minihs.homeserver.errors import Forbidden, Unavailable, UnknownRoom
+from minihs.homeserver.rooms.purging import RoomPurges
 from minihs.homeserver.rooms.service import EventDraft, Rooms
 from minihs.platform.clock import Clock
 from minihs.platform.lanes import LaneFull, Lanes
@@ -77,6 +78,7 @@ class RemoteMemberships:
         admission: Admission,
         outliers: Outliers,
         inbound: InboundEvents,
+        purges: RoomPurges,
     ) -> None:
         self._signer = signer
         self._clock = clock
@@ -86,6 +88,7 @@ class RemoteMemberships:
         self._admission = admission
         self._outliers = outliers
         self._inbound = inbound
+        self._purges = purges
         self._joins: Lanes[RoomID] = Lanes(MAX_JOINS_WAITING)
         self._under_way: dict[RoomID, _Joins] = {}
 
@@ -107,6 +110,7 @@ class RemoteMemberships:
         along: Along | None = None,
     ) -> RoomID:
         """See `RemoteMembership`. Joins to one room go one after another: the second finds us in the room."""
+        self._purges.keep(room_id)
         joins = self._under_way.setdefault(room_id, _Joins())
         joins.number += 1
         try:
@@ -114,6 +118,7 @@ class RemoteMemberships:
         except LaneFull as full:
             raise Unavailable("Too many joins to this room are under way. Please try again.") from full
         finally:
+            self._purges.let_go(room_id)
             joins.number -= 1
             if not joins.number:
                 del self._under_way[room_id]

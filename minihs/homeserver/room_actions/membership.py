@@ -50,7 +50,8 @@ class Membership:
     """Changes what users are to rooms.
 
     `profile_of` gives a local user's `displayname` and `avatar_url`, as far as they are set.
-    `on_forgotten` is called when a user has forgotten a room, which no event tells.
+    `note_forgotten` adds rows to the batch with which a user forgets a room; `on_forgotten` is called when
+    that is durable, which no event tells.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Membership:
         restricted_joins: RestrictedJoins,
         remote: RemoteMembership,
         profile_of: ProfileOf,
+        note_forgotten: Callable[[Batch, RoomID], None],
         on_forgotten: Callable[[UserID], None],
     ) -> None:
         self._server_name = server_name
@@ -73,6 +75,7 @@ class Membership:
         self._restricted_joins = restricted_joins
         self._remote = remote
         self._profile_of = profile_of
+        self._note_forgotten = note_forgotten
         self._on_forgotten = on_forgotten
 
     async def joined_rooms(self, user_id: UserID) -> Sequence[RoomID]:
@@ -157,6 +160,7 @@ class Membership:
             raise StillInRoom(f"Leave the room {room_id} before you forget it.")
         batch = Batch()
         self._memberships.forget(batch, user_id, room_id)
+        self._note_forgotten(batch, room_id)
         await self._writer.submit(batch)
         self._on_forgotten(user_id)
 
@@ -215,12 +219,13 @@ class Membership:
                 log.info("profile not updated in {room_id}: {why}", room_id=room_id, why=refusal.message)
 
     async def leave_all(self, user_id: UserID) -> None:
-        """Leave every room, reject every invite, take every knock back (a deactivated account)."""
+        """Leave every room, reject every invite, take every knock back, and forget them all: nobody will
+        read there any more (a deactivated account)."""
         for row in await self._memberships.all_of_user(user_id):
-            if row.membership not in PRESENT:
-                continue
             try:
-                await self.leave(user_id, row.room_id)
+                if row.membership in PRESENT:
+                    await self.leave(user_id, row.room_id)
+                await self.forget(user_id, row.room_id)
             except HomeserverError as refusal:
                 log.warn("could not leave {room_id}: {why}", room_id=row.room_id, why=refusal.message)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from minihs.events.event import Event
-from minihs.events.ids import ServerName, UserID
+from minihs.events.ids import RoomID, ServerName, UserID
 from minihs.homeserver.room_actions.directory import Directory
 from minihs.homeserver.room_actions.membership import Membership, ProfileOf
 from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
@@ -63,6 +63,7 @@ def make_rehearsal(
         restricted_joins=RestrictedJoins(server_name=server_name, rooms=rehearsed, memberships=memberships),
         remote=_NobodyElsewhere(rehearsed),
         profile_of=profile_of,
+        note_forgotten=_nothing,
         on_forgotten=_nobody,
     )
     return Rehearsal(Sending(rooms=rehearsed, events=events, membership=membership, directory=directory))
@@ -90,8 +91,8 @@ class _NobodyElsewhere:
         return await self._rehearsed.send(draft)
 
 
-def _nothing(_batch: Batch, _event: Event) -> None:
-    """Nothing is stored with an event that is not."""
+def _nothing(_batch: Batch, _what: Event | RoomID) -> None:
+    """Nothing is stored with an event that is not, and nobody forgets a room."""
 
 
 def _nobody(_user_id: UserID) -> None:

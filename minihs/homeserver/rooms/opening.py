@@ -12,6 +12,7 @@ from minihs.homeserver.rooms.branches import RoomBranches
 from minihs.homeserver.rooms.commits import RoomCommits
 from minihs.homeserver.rooms.memory import RoomMemories
 from minihs.homeserver.rooms.placement import RoomPlacement
+from minihs.homeserver.rooms.purging import RoomPurges
 from minihs.homeserver.rooms.redactions import RoomRedactions
 from minihs.homeserver.rooms.rehearsal import RehearsedRooms
 from minihs.homeserver.rooms.service import Rooms
@@ -20,6 +21,7 @@ from minihs.platform.clock import Clock
 from minihs.platform.entropy import Entropy
 from minihs.rooms.judge import THE_RULES, Judge
 from minihs.store.events import EventStore
+from minihs.store.purges import PurgeStore
 from minihs.store.reader import Reader
 from minihs.store.rooms import RoomStore
 from minihs.store.state import StateStore
@@ -35,6 +37,7 @@ class RoomService(msgspec.Struct, frozen=True, kw_only=True):
     rooms: Rooms
     rehearsed: Rooms
     memories: RoomMemories
+    purges: RoomPurges
     events: EventStore
     stream: Stream
 
@@ -48,6 +51,7 @@ async def open_room_service(
     entropy: Entropy,
     wake_federation: Callable[[Sequence[ServerName]], None],
     judge: Judge = THE_RULES,
+    purge_after_ms: int | None = None,
 ) -> RoomService:
     """The room service over a database, with its counters set after what is stored."""
     events = EventStore(reader)
@@ -99,4 +103,15 @@ async def open_room_service(
         )
         for kind in (Rooms, RehearsedRooms)
     )
-    return RoomService(rooms=rooms, rehearsed=rehearsed, memories=memories, events=events, stream=stream)
+    purges = RoomPurges(
+        clock=clock,
+        writer=writer,
+        store=PurgeStore(reader, signer.server_name),
+        memories=memories,
+        events=events,
+        stream=stream,
+        after_ms=purge_after_ms,
+    )
+    return RoomService(
+        rooms=rooms, rehearsed=rehearsed, memories=memories, purges=purges, events=events, stream=stream
+    )

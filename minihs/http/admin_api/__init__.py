@@ -4,6 +4,6 @@ On the socket in the data directory, where `minihs users …` and its kin ask; f
 listener, for administrators with an access token.
 """
 
-from minihs.http.admin_api import futures, users
+from minihs.http.admin_api import futures, rooms, users
 
-__all__ = ["futures", "users"]
+__all__ = ["futures", "rooms", "users"]

@@ -1,0 +1,35 @@
+"""`minihs rooms …`: the rooms of a server, beside it while it runs or when it is stopped."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from minihs.cli.settings import chosen_settings, settings_options
+
+ROOMS = "/_minihs/admin/v1/rooms"
+
+
+@click.group()
+def rooms() -> None:
+    """Rooms. Works beside a running server and without one; it is enough to say --data-dir."""
+
+
+@rooms.command()
+@settings_options
+@click.argument("room_id")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def purge(room_id: str, yes: bool, **settings: Any) -> None:
+    """Remove what is stored of a room that every user of this server has left."""
+    from minihs.cli.administration import administration
+
+    if not yes:
+        click.confirm(f"Remove the history of {room_id} from this server for good?", abort=True)
+    try:
+        with administration(chosen_settings(**settings)) as client:
+            client.call("POST", f"{ROOMS}/{quote(room_id, safe='')}/purge", {})
+    except OSError as error:
+        raise click.ClickException(f"The server did not answer: {error}.") from error
+    click.echo(f"{room_id} is removed.")
