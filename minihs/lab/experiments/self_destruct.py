@@ -2,129 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from minihs.homeserver.rooms.commits import CommittedEvent
+from minihs.lab.drawing import draw_graphs
 from minihs.lab.experiments import Size
 from minihs.lab.handles import Plan, schedule
 from minihs.lab.http_client import in_path
-from minihs.lab.report import Report
-from minihs.lab.servers import LabServer
+from minihs.lab.people import Client
+from minihs.lab.proposals.msc2228 import AFTER, REDACTION, SYNTHETIC, SelfDestruction
+from minihs.lab.proposals.switch import Switch
+from minihs.lab.report import Drawing, Report
 from minihs.lab.views import view_of
 from minihs.lab.world import World
-from minihs.store.writer import Batch
 
 QUESTION = (
     "A message is to disappear after an hour. Who still sees it, and for how long, when its redaction is a "
     "future, and when every server hides it on its own (MSC2228)? What stays in the room afterwards?"
 )
 METHOD = (
-    "A room on five servers: hs1 with the sender; hs2; hs3, cut off from everybody from before the moment "
-    "until an hour after it; hs4, whose clock is five minutes slow; hs5, which does not know MSC2228. Played "
-    "with hs1 up, and with hs1 dead from before the moment until an hour after it. The future's redaction is "
-    "real in everything. MSC2228 is played by a watcher on each server that implements it, which hides the "
-    "event once that server's own clock has passed `m.self_destruct_after`, as the proposal says; nothing is "
-    "sent for that."
+    "A room on five servers: hs1 with the sender; hs2; hs3, cut off from everybody from a minute before the "
+    "moment until an hour after it; hs4, whose clock is five minutes slow; hs5, which does not know MSC2228. "
+    "Played with hs1 up, and with hs1 dead from a minute before the moment until an hour after it. MSC2228 "
+    "runs as server code: when the server's own clock has passed `m.self_destruct_after`, it redacts the "
+    "event by a synthetic redaction for its own users, which is in nobody's graph."
 )
 
 HOUR_MS = 3_600_000
 SERVERS = ("hs1", "hs2", "hs3", "hs4", "hs5")
-AFTER = "m.self_destruct_after"
+OLD = "hs5"
+LATER_MS = 1_800_000
+"""How long everybody may still hear of it, once all is well again."""
 
 
-class Watcher:
-    """MSC2228 on one server: hides marked events when this server's clock says so, also after a restart."""
+class Way(msgspec.Struct, frozen=True):
+    """How the text is to go."""
 
-    def __init__(
-        self, server: LabServer, marked: dict[str, int], now_ms: Callable[[], float], hidden: dict[str, float]
-    ) -> None:
-        self._server = server
-        self._marked = marked
-        self._now_ms = now_ms
-        self._hidden = hidden
-        for event_id in marked:
-            self._arm(event_id)
-
-    def event_queued(self, event: Any, batch: Batch) -> None:
-        """Not durable yet."""
-
-    def event_committed(self, committed: CommittedEvent) -> None:
-        moment = committed.event.content.get(AFTER)
-        if isinstance(moment, int):
-            self._marked[committed.event.event_id] = moment
-            self._arm(committed.event.event_id)
-
-    def event_failed(self, event: Any) -> None:
-        """Nothing to hide."""
-
-    def _arm(self, event_id: str) -> None:
-        if self._server.name not in self._hidden:
-            wait_ms = self._marked[event_id] - self._server.clock.wall_ms()
-            self._server.clock.call_later(max(0, wait_ms), self._hide)
-
-    def _hide(self) -> None:
-        self._hidden.setdefault(self._server.name, self._now_ms())
+    title: str
+    by_future: bool
+    by_itself: bool
 
 
-class Played(msgspec.Struct):
-    """One telling: until when each server showed the text, after the moment; None: for ever."""
+FUTURE = Way("redaction as a future", by_future=True, by_itself=False)
+MSC2228 = Way("MSC2228", by_future=False, by_itself=True)
+BOTH = Way("both", by_future=True, by_itself=True)
+WAYS = (FUTURE, MSC2228, BOTH)
+
+
+class Played(msgspec.Struct, kw_only=True):
+    """One telling."""
 
     seen_ms: dict[str, float | None]
+    """Until when each server showed the text, counted from the moment; None: for ever."""
     left: dict[str, Any]
-    redactions: int
-    foretold: bool
-    """Whether other servers knew beforehand that the text would go."""
+    """What a client on hs2 is given of the event afterwards."""
+    told: dict[str, Any]
+    """The redaction as a client on hs2 is given it."""
+    in_graph: dict[str, int]
+    """Redactions in each server's graph: what the next event follows, directly or not."""
+    foretold: list[str]
+    """Whose users could read beforehand that the text would go."""
 
 
 def run(seed: int, size: Size) -> Report:  # noqa: ARG001 - it has one size
-    """Both ways, with the sender's server up and down."""
+    """All ways, with the sender's server up and down."""
     report = Report(name="self-destruct", question=QUESTION, method=METHOD, seed=seed)
     table = report.table(
-        "How long the text was seen after it should have gone",
-        "sender's server",
-        "way",
-        *SERVERS,
+        "How long the text was seen after it should have gone", "sender's server", "way", *SERVERS
     )
-    played: dict[tuple[bool, bool], Played] = {}
+    played: dict[tuple[Way, bool], Played] = {}
     for dead in (False, True):
-        for by_future in (True, False):
-            told = played[dead, by_future] = _play(report, seed, by_future=by_future, dead=dead)
-            table.add(
-                "dead" if dead else "up",
-                "redaction as a future" if by_future else "MSC2228",
-                *(_span(told.seen_ms[name]) for name in SERVERS),
-            )
-    left = report.table("What everybody can still read afterwards, on hs2", "way", "of the event", "besides")
-    for by_future in (True, False):
-        told = played[False, by_future]
-        name = "redaction as a future" if by_future else "MSC2228"
-        besides = (
-            f"{told.redactions} event that says who redacted it and when" if told.redactions else "nothing"
+        for way in WAYS:
+            told = played[way, dead] = _play(report, seed, way, dead)
+            spans = (_span(told.seen_ms[name]) for name in SERVERS)
+            table.add("dead" if dead else "up", way.title, *spans)
+    left = report.table(
+        "What stays, on hs2, when everything went well",
+        "way",
+        "of the event",
+        "the redaction that clients get",
+        "redactions in the graph",
+        "who knew beforehand",
+    )
+    for way in WAYS:
+        told = played[way, False]
+        left.add(
+            way.title,
+            ", ".join(sorted(told.left)),
+            "synthetic" if told.told.get("content", {}).get(SYNTHETIC) else f"by {told.told.get('sender')}",
+            told.in_graph["hs2"],
+            ", ".join(told.foretold) or "nobody",
         )
-        left.add(name, ", ".join(sorted(told.left)), besides)
     _judge(report, played)
     return report
 
 
-def _play(report: Report, seed: int, *, by_future: bool, dead: bool) -> Played:
-    world = World(seed=f"{seed} {by_future} {dead}", settings={"federation.retry_max_ms": 30_000})
+def _play(report: Report, seed: int, way: Way, dead: bool) -> Played:
+    world = World(seed=f"{seed} {way.title} {dead}", settings={"federation.retry_max_ms": 30_000})
     world.transcript.mute("request")
-    hidden: dict[str, float] = {}
-    marked: dict[str, dict[str, int]] = {name: {} for name in SERVERS}
-    if not by_future:
-        world.observers.append(
-            lambda server: Watcher(
-                server,
-                marked[server.name],
-                lambda: world.now_ms,
-                hidden if server.name != "hs5" else {"hs5": 0.0},
-            )
-        )
+    switch = Switch(world, SelfDestruction)
     for name in SERVERS:
-        world.add_server(name)
+        knows = way.by_itself and name != OLD
+        world.add_server(name, policies=switch.policies(name) if knows else None)
     world["hs4"].set_clock(skew_ms=-300_000)
     people = {name: world.user(f"user{name[2:]}", on=name) for name in SERVERS}
     sender = people["hs1"]
@@ -135,20 +115,15 @@ def _play(report: Report, seed: int, *, by_future: bool, dead: bool) -> Played:
 
     content: dict[str, Any] = {"msgtype": "m.text", "body": "for an hour"}
     due_ms = world.now_ms + HOUR_MS
-    if not by_future:
+    if way.by_itself:
         content[AFTER] = world["hs1"].clock.wall_ms() + HOUR_MS
     event_id = sender.send_event(room_id, "m.room.message", content)
-    if by_future:
-        plan = Plan(
-            room_id=room_id,
-            type="m.room.redaction",
-            content={"redacts": event_id},
-            delay_ms=int(due_ms - world.now_ms),
-        )
-        schedule(sender, plan)
+    if way.by_future:
+        redacts = {"redacts": event_id}
+        delay_ms = int(due_ms - world.now_ms)
+        schedule(sender, Plan(room_id=room_id, type=REDACTION, content=redacts, delay_ms=delay_ms))
     world.settle()
-    path = f"/rooms/{in_path(room_id)}/event/{in_path(event_id)}"
-    foretold = AFTER in people["hs2"].get(path)["content"]
+    foretold = [name for name in SERVERS if AFTER in _event(people[name], room_id, event_id)["content"]]
     world.advance(ms=due_ms - 60_000 - world.now_ms)
     world.partition(["hs3"], [name for name in SERVERS if name != "hs3"])
     if dead:
@@ -157,25 +132,59 @@ def _play(report: Report, seed: int, *, by_future: bool, dead: bool) -> Played:
     if dead:
         world["hs1"].start()
     world.heal()
-    world.advance(minutes=30)
-    if by_future:
-        for entry in world.transcript.entries:
-            if entry.kind == "event" and entry.details.get("type") == "m.room.redaction":
-                hidden.setdefault(entry.place, entry.at_ms)
-    told: dict[str, float | None] = {}
+    world.advance(ms=LATER_MS)
+
+    hidden: dict[str, float] = {}
+    for entry in world.transcript.entries:
+        if entry.kind == "event" and entry.details.get("type") == REDACTION:
+            hidden.setdefault(entry.place, entry.at_ms)
     for name in SERVERS:
-        shown = bool(people[name].get(path)["content"])
-        if by_future and shown != (name not in hidden):
+        if bool(_event(people[name], room_id, event_id)["content"]) is not (name not in hidden):
             raise RuntimeError(f"{name} shows the text although it heard of the redaction, or does not")
-        told[name] = hidden[name] - due_ms if name in hidden else None
-    view = view_of(world["hs2"], room_id)
-    redactions = 0 if view is None else sum(row.event.type == "m.room.redaction" for row in view.events)
-    left = {key: value for key, value in people["hs2"].get(path).items() if key not in ("unsigned", "age")}
-    if not left["content"] or not by_future:
-        del left["content"]  # MSC2228 hides it from the redacted form, as a redaction would
+    told = [event for event in people["hs2"].messages(room_id) if event["type"] == REDACTION]
+    views = [view for name in SERVERS if (view := view_of(world[name], room_id)) is not None]
+    people["hs2"].send(room_id, "afterwards")
+    world.settle()
+    if way is BOTH and not dead:
+        title = (
+            "Both ways, in the end: hs2 has its synthetic redaction beside the graph, hs5 only the real one"
+        )
+        report.drawings.append(Drawing(title, draw_graphs([views[1], views[4]], skip=9)))
+    report.graphs += [view.to_json() for view in views] if way is BOTH and not dead else []
     report.transcript += world.transcript.entries
+    left = {
+        key: value for key, value in _event(people["hs2"], room_id, event_id).items() if key != "unsigned"
+    }
+    found = Played(
+        seen_ms={name: hidden[name] - due_ms if name in hidden else None for name in SERVERS},
+        left=left,
+        told=told[-1] if told else {},
+        in_graph={name: _redactions_followed(world, name, room_id) for name in SERVERS},
+        foretold=foretold,
+    )
     world.stop()
-    return Played(told, left, redactions, foretold)
+    return found
+
+
+def _event(person: Client, room_id: str, event_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = person.get(f"/rooms/{in_path(room_id)}/event/{in_path(event_id)}")
+    return found
+
+
+def _redactions_followed(world: World, name: str, room_id: str) -> int:
+    """How many redactions the tips of the graph stand on."""
+    view = view_of(world[name], room_id)
+    if view is None:
+        return 0
+    events = {row.event.event_id: row.event for row in view.events}
+    reached: set[str] = set()
+    to_visit = list(view.extremities)
+    while to_visit:
+        event_id = to_visit.pop()
+        if event_id in events and event_id not in reached:
+            reached.add(event_id)
+            to_visit += events[event_id].prev_events
+    return sum(event.type == REDACTION for event in events.values() if event.event_id in reached)
 
 
 def _span(ms: float | None) -> str:
@@ -186,29 +195,43 @@ def _span(ms: float | None) -> str:
     return f"{ms / 60_000:.1f} min"
 
 
-def _judge(report: Report, played: dict[tuple[bool, bool], Played]) -> None:
-    def seen(dead: bool, by_future: bool, name: str) -> float:
-        found = played[dead, by_future].seen_ms[name]
+def _judge(report: Report, played: dict[tuple[Way, bool], Played]) -> None:
+    def seen(way: Way, dead: bool, name: str) -> float:
+        found = played[way, dead].seen_ms[name]
         return float("inf") if found is None else found
 
+    deaths = (False, True)
     report.check(
         "a redaction that is a future takes the text away on every server in the end, old releases included",
-        all(seen(dead, True, name) < float("inf") for dead in (False, True) for name in SERVERS),
+        all(seen(FUTURE, dead, name) < float("inf") for dead in deaths for name in SERVERS),
     )
     report.check(
         "with the future, a server that is cut off, or the sender's own being dead, keeps the text visible "
         "until it is back",
-        seen(False, True, "hs3") >= HOUR_MS and seen(True, True, "hs2") >= HOUR_MS,
+        seen(FUTURE, False, "hs3") >= HOUR_MS and seen(FUTURE, True, "hs2") >= HOUR_MS,
     )
     report.check(
         "with MSC2228 every server that knows it hides the text on its own, whatever the network does",
-        all(seen(dead, False, name) < 1_000 for dead in (False, True) for name in ("hs2", "hs3")),
+        all(seen(MSC2228, dead, name) < 1_000 for dead in deaths for name in ("hs2", "hs3")),
     )
     report.check(
         "with MSC2228 a slow clock shows it longer, and a server that does not know the proposal for ever",
-        seen(False, False, "hs4") == 300_000 and seen(False, False, "hs5") == float("inf"),
+        299_000 <= seen(MSC2228, False, "hs4") <= 301_000 and seen(MSC2228, False, OLD) == float("inf"),
+    )
+    report.check(
+        "both together are on no server later than the better of the two",
+        all(
+            seen(BOTH, dead, name) <= min(seen(FUTURE, dead, name), seen(MSC2228, dead, name)) + 1_000
+            for dead in deaths
+            for name in SERVERS
+        ),
+    )
+    report.check(
+        "the future puts a redaction into the graph, MSC2228 nothing",
+        set(played[FUTURE, False].in_graph.values()) == {1}
+        and set(played[MSC2228, False].in_graph.values()) == {0},
     )
     report.check(
         "with the future nobody knew beforehand that the text would go; MSC2228 tells everybody with it",
-        not played[False, True].foretold and played[False, False].foretold,
+        played[FUTURE, False].foretold == [] and played[MSC2228, False].foretold == list(SERVERS),
     )
