@@ -63,6 +63,11 @@ def futures(interop_server: ServerProcess) -> Seen:
 
 
 @pytest.fixture(scope="module")
+def calls(interop_server: ServerProcess) -> Seen:
+    return told(interop_server, "calls")
+
+
+@pytest.fixture(scope="module")
 def alice(interop_server: ServerProcess) -> str:
     return f"@alice-talking:{interop_server.server_name}"
 
@@ -148,6 +153,49 @@ def test_futures_are_sent_and_cancelled_when_the_sdk_says_so(futures: Seen) -> N
     assert outcomes["never"] is False
 
 
+def test_lists_are_narrowed_by_status_and_by_id(futures: Seen) -> None:
+    (listed,) = futures["listed"]
+    (known,) = futures["scheduled"]
+    ids = {
+        what: [item["delay_id"] for item in listed[what]["scheduled"]]
+        for what in ("scheduled", "one", "both")
+    }
+    assert ids == {"scheduled": listed["ids"], "one": listed["ids"][:1], "both": listed["ids"]}
+    assert "finalised" not in listed["scheduled"]
+    told, key, never = known["ids"]
+    ends = {item["delayed_event"]["delay_id"]: item for item in listed["finalised"]["finalised"]}
+    assert [(ends[one]["outcome"], ends[one]["reason"]) for one in (told, key, never)] == [
+        ("send", "action"),
+        ("send", "action"),
+        ("cancel", "action"),
+    ]
+    assert ends[told]["event_id"].startswith("$")
+    assert listed["told"]["finalised"] == [ends[told]]
+
+
+def test_the_sender_alone_knows_its_message_by_the_delay_id(futures: Seen) -> None:
+    (own,) = futures["own"]
+    assert own["delayId"] == own["wanted"]
+    assert "org.matrix.msc4140.delay_id" not in futures["sent when due"][0]["unsigned"]
+
+
+def test_a_delayed_message_belongs_to_the_thread_it_was_written_in(futures: Seen) -> None:
+    (step,) = futures["in a thread"]
+    assert (step["relation"]["rel_type"], step["relation"]["event_id"]) == ("m.thread", step["root"])
+
+
+def test_who_has_lost_the_power_is_told_at_once_or_finds_the_failure(futures: Seen) -> None:
+    (lost,) = futures["without power"]
+    assert (lost["atOnce"]["status"], lost["atOnce"]["errcode"]) == (403, "M_FORBIDDEN")
+    failed = lost["failed"]
+    assert (failed["outcome"], failed["reason"], failed["error"]["errcode"]) == (
+        "cancel",
+        "error",
+        "M_FORBIDDEN",
+    )
+    assert failed["delayed_event"]["delay_id"] == lost["id"]
+
+
 @pytest.mark.parametrize(
     ("what", "status", "errcode"),
     [
@@ -156,6 +204,7 @@ def test_futures_are_sent_and_cancelled_when_the_sdk_says_so(futures: Seen) -> N
         ("somebodyElses", 404, "M_NOT_FOUND"),
         ("tooLong", 400, "M_UNKNOWN"),
         ("zero", 400, "M_INVALID_PARAM"),
+        ("ofAnother", 400, "M_INVALID_PARAM"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_a_way_the_sdk_understands(
@@ -181,3 +230,17 @@ def test_hanging_up_sends_the_leave_that_was_scheduled(futures: Seen) -> None:
     assert end["listed"] == []
     assert end["leave"]["delay_id"] == call["leave"]["delay_id"]
     assert end["leave"]["finalised"]["event_id"].startswith("$")
+
+
+def test_who_hangs_up_is_gone_from_the_call_at_once_and_leaves_nothing_scheduled(calls: Seen) -> None:
+    (hung_up,) = calls["hung up"]
+    assert [name.partition("-")[0] for name in hung_up["left"]] == ["@bob"]
+    assert hung_up["scheduled"] == []
+
+
+def test_who_vanishes_is_held_in_the_call_by_heartbeats_and_gone_soon_after_the_last(calls: Seen) -> None:
+    (held,), (vanished,) = calls["held by heartbeats"], calls["vanished"]
+    assert [name.partition("-")[0] for name in held["members"]] == ["@alice", "@bob"]
+    assert [name.partition("-")[0] for name in vanished["members"]] == ["@bob"]
+    assert vanished["afterMs"] >= 1_000  # the delay of two seconds, less the time since the last heartbeat
+    assert vanished["scheduled"] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
@@ -250,34 +251,91 @@ def test_rooms_are_found_by_alias(interop_server: ServerProcess) -> None:
     told(interop_server, story)
 
 
-def test_a_future_is_scheduled_with_the_sdks_session_and_seen_in_its_callbacks(
+class Futures:
+    """Requests about futures with the SDK's session; it has no calls for them, so its user makes them."""
+
+    BASE = "/_matrix/client/unstable/org.matrix.msc4140/delayed_events"
+
+    def __init__(self, client: AsyncClient, room_id: str) -> None:
+        self._client = client
+        self._room = f"/_matrix/client/v3/rooms/{quote(room_id)}"
+
+    async def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {self._client.access_token}"}
+        data = "" if body is None else json.dumps(body)
+        reply = await self._client.send(method, path, data, headers)
+        return reply.status, await reply.json()
+
+    async def message(self, body: str, delay_ms: int) -> str:
+        path = f"{self._room}/send/m.room.message/txn{next(_numbers)}?org.matrix.msc4140.delay={delay_ms}"
+        return await self._scheduled(path, {"msgtype": "m.text", "body": body})
+
+    async def topic(self, topic: str, delay_ms: int) -> str:
+        path = f"{self._room}/state/m.room.topic?org.matrix.msc4140.delay={delay_ms}"
+        return await self._scheduled(path, {"topic": topic})
+
+    async def manage(self, delay_id: str, action: str) -> int:
+        status, _ = await self.request("POST", f"{self.BASE}/{delay_id}", {"action": action})
+        return status
+
+    async def listed(self) -> list[str]:
+        _, reply = await self.request("GET", self.BASE)
+        return [item["delay_id"] for item in reply["delayed_events"]]
+
+    async def _scheduled(self, path: str, content: Any) -> str:
+        status, reply = await self.request("PUT", path, content)
+        assert status == 200, reply
+        return str(reply["delay_id"])
+
+
+def test_futures_are_scheduled_with_the_sdks_session_and_seen_in_its_callbacks(
     interop_server: ServerProcess,
 ) -> None:
-    """The SDK has no call for futures, so its user makes the request; what comes of it is seen by the SDK."""
-
     async def story(alice: AsyncClient, bob: AsyncClient) -> None:
         room_id = await shared_room(alice, bob)
-        headers = {"Authorization": f"Bearer {alice.access_token}"}
-
-        async def request(method: str, path: str, body: str) -> Any:
-            reply = await alice.send(method, path, body, headers)
-            assert reply.status == 200
-            return await reply.json()
-
-        async def schedule(body: str, delay_ms: int) -> str:
-            base = f"/_matrix/client/v3/rooms/{quote(room_id)}/send/m.room.message"
-            path = f"{base}/txn{next(_numbers)}?org.matrix.msc4140.delay={delay_ms}"
-            return str((await request("PUT", path, f'{{"msgtype": "m.text", "body": "{body}"}}'))["delay_id"])
-
-        futures = "/_matrix/client/unstable/org.matrix.msc4140/delayed_events"
-        due = await schedule("due", 200)
-        told_to, cancelled = await schedule("told to", 600_000), await schedule("cancelled", 600_000)
-        listed = (await request("GET", futures, ""))["delayed_events"]
-        assert [item["delay_id"] for item in listed] == [due, told_to, cancelled]
+        futures = Futures(alice, room_id)
+        due = await futures.message("due", 200)
+        told_to, cancelled = await futures.message("told to", 600_000), await futures.message("no", 600_000)
+        assert await futures.listed() == [due, told_to, cancelled]
         await sees(bob, RoomMessageText, lambda event: event.body == "due")
-        await request("POST", f"{futures}/{told_to}", '{"action": "send"}')
-        await request("POST", f"{futures}/{cancelled}", '{"action": "cancel"}')
+        assert await futures.manage(told_to, "send") == 200
+        assert await futures.manage(cancelled, "cancel") == 200
         await sees(bob, RoomMessageText, lambda event: event.body == "told to")
-        assert (await request("GET", futures, ""))["delayed_events"] == []
+        assert await futures.listed() == []
+
+    told(interop_server, story)
+
+
+def test_a_delayed_topic_is_held_by_heartbeats_and_comes_after_the_last(
+    interop_server: ServerProcess,
+) -> None:
+    async def story(alice: AsyncClient, bob: AsyncClient) -> None:
+        room_id = await shared_room(alice, bob)
+        futures = Futures(alice, room_id)
+        topic = await futures.topic("nobody is there", 800)
+        ends = asyncio.get_running_loop().time() + 1.6  # twice the delay: a heart beats in real time
+        while asyncio.get_running_loop().time() < ends:
+            assert await futures.manage(topic, "restart") == 200
+            await done(bob.sync(timeout=100))
+        assert bob.rooms[room_id].topic is None
+        event = await sees(bob, RoomTopicEvent, lambda event: event.topic == "nobody is there")
+        assert event.sender == alice.user_id
+        assert bob.rooms[room_id].topic == "nobody is there"
+        assert await futures.manage(topic, "restart") == 404
+
+    told(interop_server, story)
+
+
+def test_nobody_else_sees_or_lists_a_future_before_it_is_sent(interop_server: ServerProcess) -> None:
+    async def story(alice: AsyncClient, bob: AsyncClient) -> None:
+        room_id = await shared_room(alice, bob)
+        futures, of_bob = Futures(alice, room_id), Futures(bob, room_id)
+        delay_id = await futures.message("later", 600_000)
+        assert await of_bob.listed() == []
+        assert await of_bob.manage(delay_id, "send") == 404
+        history = await done(bob.room_messages(room_id, start="", limit=50))
+        assert not [event for event in history.chunk if isinstance(event, RoomMessageText)]
+        assert await futures.manage(delay_id, "send") == 200
+        await sees(bob, RoomMessageText, lambda event: event.body == "later")
 
     told(interop_server, story)

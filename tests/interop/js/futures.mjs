@@ -52,12 +52,47 @@ await tell(async (alice, bob) => {
         never: bob.getRoom(roomId).getLiveTimeline().getEvents().some(withBody("never")),
     });
 
+    const listed = (...query) => alice._unstable_getDelayedEvents(...query);
+    const [one, another] = [await delayed("one", HOUR_MS), await delayed("another", HOUR_MS)];
+    saw("listed", {
+        ids: [one.delay_id, another.delay_id],
+        scheduled: await listed("scheduled"),
+        one: await listed(undefined, one.delay_id),
+        both: await listed("scheduled", [another.delay_id, one.delay_id]),
+        finalised: await listed("finalised"),
+        told: await listed("finalised", told.delay_id),
+    });
+    for (const each of [one, another]) await alice._unstable_cancelScheduledDelayedEvent(each.delay_id);
+
+    const echo = await sees(alice, roomId, withBody("told to"), "its own message");
+    saw("own", { delayId: echo.getUnsigned()["org.matrix.msc4140.delay_id"], wanted: told.delay_id });
+
+    const root = dueEvent.getId();
+    await alice._unstable_sendDelayedEvent(roomId, { delay: 100 }, root, "m.room.message", message("in a thread"));
+    const reply = await sees(bob, roomId, withBody("in a thread"), "the message in a thread");
+    saw("in a thread", { root, relation: reply.getWireContent()["m.relates_to"] });
+
+    await alice.setPowerLevel(roomId, bob.getUserId(), 50);
+    await until(bob, () => bob.getRoom(roomId).getMember(bob.getUserId()).powerLevel === 50, "power");
+    const lost = await bob._unstable_sendDelayedStateEvent(roomId, { delay: HOUR_MS }, NOTE, {}, "lost");
+    await alice.setPowerLevel(roomId, bob.getUserId(), 0);
+    const atOnce = await refusal(() => bob._unstable_sendScheduledDelayedEvent(lost.delay_id));
+    const late = await bob._unstable_sendDelayedStateEvent(roomId, { delay: 100 }, NOTE, {}, "late");
+    const failed = async () => (await bob._unstable_getDelayedEvents("finalised", late.delay_id)).finalised?.[0];
+    saw("without power", { atOnce, failed: await until(bob, failed, "the failure"), id: late.delay_id });
+
     saw("refused", {
         restartSent: await refusal(() => alice._unstable_restartScheduledDelayedEvent(told.delay_id)),
         unknown: await refusal(() => alice._unstable_sendScheduledDelayedEvent("unknown")),
         somebodyElses: await refusal(() => bob._unstable_getDelayedEvent(never.delay_id)),
         tooLong: await refusal(() => delayed("too long", 25 * HOUR_MS)),
         zero: await refusal(() => delayed("zero", 0)),
+        ofAnother: await refusal(() =>
+            alice._unstable_sendDelayedEvent(roomId, { parent_delay_id: never.delay_id }, null, "m.x", {}),
+        ),
+        sticky: await refusal(() =>
+            alice._unstable_sendStickyDelayedEvent(roomId, 1000, { delay: 1000 }, null, "m.x", {}),
+        ),
     });
 
     // A call: the SDK leaves a delayed "I left" behind, restarts it while the call lasts, and has it sent when it

@@ -61,14 +61,15 @@ async function started(credentials, options) {
     return client;
 }
 
-/** The same user and device again, as after a reload of the page. */
-export function onceMore(client, options) {
+/** The same user and device again, as after a reload of the page, perhaps on another network. */
+export function onceMore(client, options, network = {}) {
     return started(
         {
             baseUrl: client.baseUrl,
             userId: client.getUserId(),
             deviceId: client.getDeviceId(),
             accessToken: client.getAccessToken(),
+            ...network,
         },
         options,
     );
