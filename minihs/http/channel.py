@@ -5,6 +5,7 @@ What a request means is decided in `site`; nothing here knows routes, tokens or 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -22,6 +23,7 @@ _CORS = (
     b"Access-Control-Allow-Methods: GET, HEAD, POST, PUT, DELETE, OPTIONS\r\n"
     b"Access-Control-Allow-Headers: X-Requested-With, Content-Type, Authorization\r\n"
 )
+_ABSOLUTE_FORM = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
 _PHRASES = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 _heads: dict[tuple[int, bool, bool], bytes] = {}
 
@@ -78,6 +80,8 @@ class ApiHTTPRequest(_Request):  # type: ignore[misc]
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802
         if self.refused:
             return
+        if not path.startswith(b"/"):
+            path = _origin_form(path)
         self.method, self.uri, self.clientproto = command, path, version
         self.path, _, self.raw_query = path.partition(b"?")
         self.channel.factory.serve(self)
@@ -160,6 +164,17 @@ class ApiChannel(_HTTPChannel):  # type: ignore[misc]
     def _send100Continue(self) -> None:  # noqa: N802
         if not self.requests[-1].refused:
             super()._send100Continue()
+
+
+def _origin_form(target: bytes) -> bytes:
+    """The path and query of a target in absolute form, which a server must accept (RFC 9112, 3.2.2).
+
+    Other servers sign path and query alone, however the target was written. What has neither form becomes a
+    path that nothing is at.
+    """
+    absolute = _ABSOLUTE_FORM.match(target)
+    rest = target if absolute is None else target[absolute.end() :]
+    return rest if rest.startswith(b"/") else b"/" + rest
 
 
 def _head(status: int, cors: bool, json: bool) -> bytes:

@@ -183,6 +183,22 @@ def test_head_has_the_head_of_get_and_no_body(world: World) -> None:
     assert data.endswith(b"\r\n\r\n")
 
 
+@pytest.mark.parametrize("prefix", ["", "http://hs1", "HTTPS://hs1:8448", "https://[::1]:8448"])
+def test_a_target_may_be_written_in_absolute_form(world: World, prefix: str) -> None:
+    response = world.get(f"{prefix}/_matrix/client/v3/open?a=http://b/c")
+    assert (response.status, response.json) == (200, {"args": {}})
+    assert world.seen[0].path == "/_matrix/client/v3/open"
+    assert world.seen[0].query.one("a") == "http://b/c"
+
+
+@pytest.mark.parametrize(
+    "target", ["hs1/_matrix/client/v3/open", "ftp://hs1/_matrix/client/v3/open", "http://"]
+)
+def test_any_other_form_of_target_leads_nowhere(world: World, target: str) -> None:
+    response = world.get(target)
+    assert (response.status, response.errcode) == (404, "M_UNRECOGNIZED")
+
+
 def test_identifiers_in_a_path_are_decoded_after_it_is_split(world: World) -> None:
     path = "/_matrix/client/v3/rooms/%21a%2Fb%3Ahs/send/%C3%A9"
     assert world.driver.request("PUT", path, token="alice").json == {
