@@ -137,13 +137,6 @@ def test_what_a_parameter_does_not_take_is_refused_and_nothing_is_stored(paramet
         assert scene.stored() == before, value
 
 
-@pytest.mark.parametrize("parameter", [one for one in PARAMETERS if one.good is not None], ids=ids)
-def test_the_same_request_with_a_good_value_is_answered(parameter: Parameter) -> None:
-    """The twin of each refusal: nothing else was wrong with the request."""
-    response = Scene(scene_of(parameter.dialect).dialects).ask(parameter, parameter.good)
-    assert response.status == 200, response.json
-
-
 def test_every_dialect_that_takes_a_parameter_is_in_the_table() -> None:
     elsewhere = {"tokens", "tokens-on-send", "msc4309"}  # test_bad_input; the last takes none
     assert {parameter.dialect for parameter in PARAMETERS} | elsewhere == set(NAMES)
@@ -193,3 +186,10 @@ def test_what_is_no_json_object_is_no_body(dialect: str, method: str, path: str)
         assert response.status == 400, (raw[:40], response.json)
         assert response.errcode in errcodes, (raw[:40], response.json)
         assert scene.stored() == before
+
+
+@pytest.mark.parametrize("parameter", [one for one in PARAMETERS if one.good is not None], ids=ids)
+def test_the_same_request_with_a_good_value_is_answered(parameter: Parameter) -> None:
+    """The twin of each refusal: nothing else was wrong with the request. Last here, since it makes scenes."""
+    response = Scene(scene_of(parameter.dialect).dialects).ask(parameter, parameter.good)
+    assert response.status == 200, response.json
