@@ -154,6 +154,12 @@ class LabServer:
         self._ended()
         self.world.transcript.add("network", self.name, f"{self.name} is killed")
 
+    def snapshot(self) -> Database:
+        """A copy of the database as it is now, to put into `database` while the server is down."""
+        copy = open_database()
+        self.database.writing.backup(copy.writing)
+        return copy
+
     def crash_at_commit(self, nth: int = 1, *, after: bool = False) -> None:
         """Kill the process around the nth commit from now: before it, or `after` it and before all else."""
         self.commit_workers.die_at(nth, after=after)

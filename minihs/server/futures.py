@@ -75,8 +75,9 @@ async def wire_futures(
     if policies.admission is not None:
         admission = policies.admission(rooms)
     service = await open_future_service(
+        store=policies.future_store(reader),
         reader=reader,
-        writer=policies.futures_writer(writer),
+        writer=writer,
         clock=clock,
         entropy=entropy,
         server_name=server_name,
@@ -93,20 +94,21 @@ async def wire_futures(
         admit_overdue=overdue_of(config),
         announce=announce,
     )
+    futures = policies.commands(service)
     try:
         dialects = build_dialects(
             config.futures.dialects,
-            futures=service.futures,
+            futures=futures,
             listing=service.listing,
             sender=sending,
             transactions=transactions,
-            limiter=limiter,
+            limiter=policies.future_limits(limiter),
             clock=clock,
             entropy=entropy,
             limits=limits,
             authorities=authorities_of(config),
             unstable_conflict=config.futures.unstable_conflict,
-            more=policies.dialects(service.futures),
+            more=policies.dialects(futures),
         )
     except ValueError as error:
         raise CannotStart(f"futures.dialects: {error}.") from error

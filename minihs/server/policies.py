@@ -12,12 +12,16 @@ import msgspec
 from minihs.events.ids import UserID
 from minihs.federation.admission import Keys
 from minihs.futures.policies import CancelPolicy, by_cancel_rule
+from minihs.homeserver.futures.opening import FutureService
 from minihs.homeserver.futures.scheduling import Admission
 from minihs.homeserver.futures.sending import EventSender
 from minihs.homeserver.futures.service import Futures
 from minihs.homeserver.rooms.service import Rooms
 from minihs.http.dialects.base import Dialect
+from minihs.http.limits import RateLimiter
 from minihs.rooms.judge import THE_RULES, Judge
+from minihs.store.futures import FutureStore
+from minihs.store.reader import Reader
 from minihs.store.writer import Writer
 
 Charge = Callable[[UserID], None]
@@ -37,8 +41,12 @@ class Policies(msgspec.Struct, frozen=True, kw_only=True):
         sender
     )
     """What sends futures that are due, around what does so ordinarily."""
-    futures_writer: Callable[[Writer], Writer] = lambda writer: writer
-    """What makes rows of futures durable, around what does so ordinarily."""
+    future_store: Callable[[Reader], FutureStore] = FutureStore
+    """What futures are read from, and what is stored of them."""
+    commands: Callable[[FutureService], Futures] = lambda service: service.futures
+    """What does what clients ask of futures."""
+    future_limits: Callable[[RateLimiter], RateLimiter] = lambda limiter: limiter
+    """What limits requests about futures, around what does so ordinarily."""
     charge_due: Callable[[Charge], Charge] = lambda charge: charge
     """What takes a due send from its owner's budget, around what does so ordinarily."""
     event_keys: Callable[[Keys], Keys] = lambda keys: keys

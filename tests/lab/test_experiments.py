@@ -12,11 +12,14 @@ import pytest
 from click.testing import CliRunner
 
 from minihs.cli import main
-from minihs.lab.experiments import EXPERIMENTS, run_experiment
+from minihs.lab.experiments import EXPERIMENTS, Size, run_experiment
 from minihs.lab.experiments.auth_at_send_time import CHANGES, WAYS
 from minihs.lab.experiments.ghost_zoo import ZOO
+from minihs.lab.experiments.zoo_scene import Animal
 from minihs.lab.handles import SCHEDULERS
+from minihs.lab.measured import filled, marks
 from minihs.lab.names import UnknownName
+from minihs.lab.report import Report
 
 QUICK = ("drafts", "presigned", "self-destruct")
 """Those of which two runs cost no more than a few seconds."""
@@ -55,6 +58,39 @@ def test_every_experiment_has_a_page_with_its_question_method_and_answer(name: s
         assert heading in page
 
 
+AFFORDABLE = [
+    ("ghost-zoo", "full"),
+    ("drafts", "full"),
+    ("self-destruct", "full"),
+    ("presigned", "small"),
+    ("msc3277-vs-futures", "small"),
+    pytest.param("call-membership", "small", marks=pytest.mark.full),
+    pytest.param("presigned", "full", marks=pytest.mark.full),
+    pytest.param("auth-at-send-time", "full", marks=pytest.mark.full),
+]
+"""Pages that are compared with a run; what is missing takes a quarter of an hour (`scripts/lab-pages`)."""
+
+
+@pytest.mark.parametrize(("name", "size"), AFFORDABLE)
+def test_a_page_tells_the_numbers_of_a_run_with_the_seed_that_it_names(name: str, size: Size) -> None:
+    page = (PAGES / f"{name}.md").read_text(encoding="utf-8")
+    assert "--seed 1`" in page
+    assert marks(page, size)
+    assert filled(page, run_experiment(name, seed=1, size=size), size) == page
+
+
+def test_a_mark_for_a_table_that_no_run_has_is_an_error() -> None:
+    report = Report(name="drafts", question="", seed=1)
+    report.table("Costs", "what", "bytes").add("all", 12)
+    page = "<!-- table: Costs -->\n| old |\n\n<!-- small table: Costs -->\n"
+    assert filled(page, report, "full") == (
+        "<!-- table: Costs -->\n| what | bytes |\n| --- | --- |\n| all | 12 |\n\n"
+        "<!-- small table: Costs -->\n"
+    )
+    with pytest.raises(LookupError, match="no table 'Cost'; it has: Costs"):
+        filled("<!-- table: Cost -->\n", report, "full")
+
+
 def test_the_matrix_of_rights_has_every_change_and_every_way() -> None:
     report = run_experiment("auth-at-send-time", seed=2, size="small")
     tables = {table.title: table for table in report.tables}
@@ -73,9 +109,8 @@ def test_the_matrix_of_rights_has_every_change_and_every_way() -> None:
 
 
 @pytest.mark.parametrize("animal", ZOO, ids=lambda animal: animal.name)
-def test_a_failure_of_the_field_is_absent_here_and_shows_with_its_cause(animal: object) -> None:
-    shows = animal.shows  # type: ignore[attr-defined]
-    assert (shows(11, False), shows(11, True)) == (False, True)
+def test_a_failure_of_the_field_is_absent_here_and_shows_with_its_cause(animal: Animal) -> None:
+    assert (animal.look(11, False).shows, animal.look(11, True).shows) == (False, True)
 
 
 def test_the_call_is_told_in_every_dialect_that_can_schedule() -> None:

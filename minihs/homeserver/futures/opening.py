@@ -67,6 +67,7 @@ async def open_future_service(
     cancel_ruling: CancelRuling = as_its_dialect_says,
     admission: Admission | None = None,
     admit_overdue: Callable[[UserID], None] = lambda _owner: None,
+    store: FutureStore | None = None,
 ) -> FutureService:
     """The futures service over a database; it observes `rooms` from now on. Time stands still for it until
     `scheduler.start()`.
@@ -81,7 +82,7 @@ async def open_future_service(
         row = await rooms.row(event_id)
         return None if row is None else row.event.sender
 
-    store = FutureStore(reader)
+    store = store or FutureStore(reader)
     steady = SteadyClock(clock, store)
     groups = FutureGroups(store)
     due_times = DueTimes(store.all_due_after)
