@@ -32,6 +32,7 @@ from minihs.homeserver.futures.administration import FutureAdministration
 from minihs.homeserver.futures.news import FutureNews
 from minihs.homeserver.futures.opening import FutureService
 from minihs.homeserver.history.event_filter import parse_filter
+from minihs.homeserver.room_actions.carried_settings import CarriedSettings
 from minihs.homeserver.room_actions.creation import RoomCreation
 from minihs.homeserver.room_actions.directory import Directory
 from minihs.homeserver.room_actions.guest_access import GuestAccess
@@ -265,6 +266,16 @@ async def wire(
         return user is not None and user.is_guest
 
     rooms.observe(GuestAccess(server_name=server_name, rooms=rooms, membership=membership, is_guest=is_guest))
+    push_rules = PushRules(account_data)
+    rooms.observe(
+        CarriedSettings(
+            server_name=server_name,
+            rooms=rooms,
+            memberships=memberships,
+            account_data=account_data,
+            push_rules=push_rules,
+        )
+    )
     remote_aliases = RemoteAliases(federation.client)
     directory = Directory(
         server_name=server_name,
@@ -350,7 +361,7 @@ async def wire(
         account_data=account_data,
         filters=Filters(filter_store, writer, parse_filter),
         filter_store=filter_store,
-        push_rules=PushRules(account_data),
+        push_rules=push_rules,
         room_service=room_service,
         membership=membership,
         third_party_invites=third_party_invites,
@@ -359,7 +370,13 @@ async def wire(
         previews=previews,
         hierarchy=Hierarchy(clock=clock, entropy=entropy, previews=previews),
         creation=creation,
-        upgrades=RoomUpgrade(rooms=rooms, creation=creation, directory=directory, published=directory_store),
+        upgrades=RoomUpgrade(
+            rooms=rooms,
+            memberships=memberships,
+            creation=creation,
+            directory=directory,
+            published=directory_store,
+        ),
         sending=sending,
         view=view,
         transactions=transactions,

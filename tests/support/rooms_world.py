@@ -236,7 +236,11 @@ class RoomsWorld(RoomServer):
             profile_of=profile_of,
         )
         upgrades = RoomUpgrade(
-            rooms=self.rooms, creation=self.creation, directory=self.directory, published=directory_store
+            rooms=self.rooms,
+            memberships=memberships,
+            creation=self.creation,
+            directory=self.directory,
+            published=directory_store,
         )
         self.sending = Sending(
             rooms=self.rooms, events=events, membership=self.membership, directory=self.directory

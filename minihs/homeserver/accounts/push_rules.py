@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from minihs.events.ids import UserID
+from minihs.events.ids import RoomID, UserID
 from minihs.homeserver.accounts.account_data import AccountData
 from minihs.homeserver.errors import HomeserverError, InvalidParam, NotFound
 
@@ -87,6 +87,22 @@ def default_push_rules(user_id: UserID) -> dict[str, Ruleset]:
     return {"global": {"override": override, "content": [], "room": [], "sender": [], "underride": underride}}
 
 
+def _twin(rule: Rule, kind: str, old: RoomID, new: RoomID) -> Rule | None:
+    """The same rule about another room; None when it is not about the old one."""
+    if kind == "room":
+        return {**rule, "rule_id": new} if rule["rule_id"] == old else None
+    about_old = {"kind": "event_match", "key": "room_id", "pattern": old}
+    conditions = rule.get("conditions", [])
+    if about_old not in conditions:
+        return None
+    names_room = old in rule["rule_id"]
+    return {
+        **rule,
+        "rule_id": rule["rule_id"].replace(old, new) if names_room else f"{rule['rule_id']}_{new}",
+        "conditions": [{**about_old, "pattern": new} if each == about_old else each for each in conditions],
+    }
+
+
 class PushRules:
     """Reads and changes the rules of one user at a time."""
 
@@ -141,6 +157,29 @@ class PushRules:
             ruleset[kind] = others
 
         await self._change(user_id, change)
+
+    async def copy_rules_of_room(self, user_id: UserID, old: RoomID, new: RoomID) -> None:
+        """Give the user's own rules about one room a twin about another: those of the kind `room`, and those
+        with a condition that names the room (a room upgrade)."""
+
+        def work(content: dict[str, Any] | None) -> dict[str, Any] | None:
+            ruleset: Ruleset = {} if content is None else content["global"]
+            copies = [
+                (kind, twin)
+                for kind in ("override", "room", "underride")
+                for rule in ruleset.get(kind, [])
+                if not rule["default"] and (twin := _twin(rule, kind, old, new)) is not None
+            ]
+            added = False
+            for kind, twin in copies:
+                rules = ruleset[kind]
+                known = any(rule["rule_id"] == twin["rule_id"] for rule in rules)
+                if not known and len(rules) < MAX_RULES:
+                    rules.insert(0, twin)
+                    added = True
+            return content if added else None
+
+        await self._account_data.change(user_id, None, PUSH_RULES, work)
 
     async def remove(self, user_id: UserID, kind: str, rule_id: str) -> None:
         """Remove a rule of the user's own; NotFound, InvalidParam for a default rule."""

@@ -27,7 +27,9 @@ from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.homeserver.rooms.service import Rooms
 from minihs.rooms.power import creators as creators_of
 from minihs.rooms.power import parse_level
+from minihs.rooms.spaces import CHILD, is_space
 from minihs.store.directory import DirectoryStore
+from minihs.store.memberships import MembershipStore
 from minihs.store.writer import Batch
 
 TOMBSTONE = "m.room.tombstone"
@@ -43,6 +45,10 @@ _TRANSFERRED = (
     "m.room.avatar",
     CANONICAL_ALIAS,  # because its aliases move, too
 )
+BANS_AT_ONCE = 200
+"""Bans that go into one batch; the first of them with the room itself."""
+MAX_CHILDREN = 1_000
+"""Children of a space that go along."""
 _KEPT_OF_CREATE = ("type", "m.federate")
 
 
@@ -50,9 +56,16 @@ class RoomUpgrade:
     """Upgrades rooms."""
 
     def __init__(
-        self, *, rooms: Rooms, creation: RoomCreation, directory: Directory, published: DirectoryStore
+        self,
+        *,
+        rooms: Rooms,
+        memberships: MembershipStore,
+        creation: RoomCreation,
+        directory: Directory,
+        published: DirectoryStore,
     ) -> None:
         self._rooms = rooms
+        self._memberships = memberships
         self._creation = creation
         self._directory = directory
         self._published = published
@@ -72,6 +85,8 @@ class RoomUpgrade:
         creators = [name for name in dict.fromkeys(additional_creators) if name != upgrader]
         create_content = await self._create_content(create, upgrader, version, creators)  # 2
         states = await self._transferred(room_id, upgrader, create, version, creators)  # 3
+        bans = await self._bans(room_id, {upgrader, *creators})
+        states += bans[:BANS_AT_ONCE]
         was_published = await self._published.is_published(room_id)
 
         def also(batch: Batch, event: Event) -> None:
@@ -82,6 +97,11 @@ class RoomUpgrade:
                     self._published.set_published(batch, event.room_id, True)
 
         successor = await self._creation.create_with(version, upgrader, create_content, states, also=also)
+        for start in range(BANS_AT_ONCE, len(bans), BANS_AT_ONCE):
+            # Before the old room says where to go: nobody who is banned may come first.
+            await self._rooms.send_all(
+                [_draft(successor, upgrader, ban) for ban in bans[start : start + BANS_AT_ONCE]]
+            )
         tombstone = {"body": "This room has been replaced.", "replacement_room": successor}
         await self._send(room_id, upgrader, TOMBSTONE, tombstone)  # 5
         await self._quieten(room_id, upgrader)  # 6
@@ -140,9 +160,38 @@ class RoomUpgrade:
                 if event_type == JOIN_RULES:
                     content = join_rules_for(version, content)
                 states.append(InitialState(event_type, content))
+        if is_space(create.content):
+            states += await self._space_children(room_id)
         if old_levels:
             states.append(InitialState(POWER_LEVELS, {**old_levels, "users": users}))
         return states
+
+    async def _bans(self, room_id: RoomID, creators: set[UserID]) -> list[InitialState]:
+        """The bans of the old room, by user; not those of people who make the new one."""
+        banned = [user for user in await self._memberships.all_users(room_id, "ban") if user not in creators]
+        events = await self._rooms.state_events(room_id, [(MEMBER, user_id) for user_id in banned])
+        return [
+            InitialState(
+                MEMBER,
+                {
+                    "membership": "ban",
+                    **({"reason": reason} if isinstance(reason := event.content.get("reason"), str) else {}),
+                },
+                user_id,
+            )
+            for (_, user_id), event in sorted(events.items())
+            if event.membership == "ban"
+        ]
+
+    async def _space_children(self, room_id: RoomID) -> list[InitialState]:
+        """What a space holds, which its successor holds, too."""
+        state = await self._rooms.current_state(room_id)
+        keys = sorted(key for key, _ in state.unsorted_items() if key[0] == CHILD)[:MAX_CHILDREN]
+        return [
+            InitialState(CHILD, event.content, key[1])
+            for key, event in (await self._rooms.state_events(room_id, keys)).items()
+            if event.content.get("via")
+        ]
 
     async def _levels(self, room_id: RoomID) -> dict[str, Any]:
         event = await self._state_event(room_id, POWER_LEVELS)
@@ -167,6 +216,12 @@ class RoomUpgrade:
 
     async def _state_event(self, room_id: RoomID, event_type: str, state_key: str = "") -> Event | None:
         return await self._rooms.state_event(room_id, event_type, state_key)
+
+
+def _draft(room_id: RoomID, sender: UserID, state: InitialState) -> EventDraft:
+    return EventDraft(
+        room_id=room_id, sender=sender, type=state.type, state_key=state.state_key, content=state.content
+    )
 
 
 def join_rules_for(version: RoomVersion, content: Mapping[str, Any]) -> Mapping[str, Any]:
