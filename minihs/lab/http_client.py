@@ -129,15 +129,17 @@ class _Connection(Protocol):
             return
         status_line, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-        length = int(headers.get("content-length", "0"))
-        if len(rest) < length:
+        chunked = "chunked" in headers.get("transfer-encoding", "").lower()
+        length = chunks_length(rest) if chunked else int(headers.get("content-length", "0"))
+        if length is None or len(rest) < length:
             return
+        body = join_chunks(rest[:length]) if chunked else rest[:length]
         self._buffer = rest[length:]
         if headers.get("connection") == "close":
             self.usable = False
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            waiting.callback(Response(int(status_line.split(" ")[1]), headers, rest[:length]))
+            waiting.callback(Response(int(status_line.split(" ")[1]), headers, body))
 
     def connectionLost(self, reason: Failure = cast(Failure, None)) -> None:  # noqa: N802, B008
         self.usable = False
@@ -165,6 +167,30 @@ def encode_request(
         lines.append(f"Content-Length: {len(body)}")
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + (body or b"")
+
+
+def chunks_length(buffer: bytes) -> int | None:
+    """The bytes of a whole body in chunks, without trailers; None while there is more to come."""
+    at = 0
+    while (end := buffer.find(b"\r\n", at)) >= 0:
+        size = int(buffer[at:end].split(b";")[0], 16)
+        at = end + 4 + size
+        if size == 0:
+            return at if len(buffer) >= at else None
+    return None
+
+
+def join_chunks(body: bytes) -> bytes:
+    """The content of a whole body in chunks."""
+    content: list[bytes] = []
+    at = 0
+    while True:
+        end = body.index(b"\r\n", at)
+        size = int(body[at:end].split(b";")[0], 16)
+        if size == 0:
+            return b"".join(content)
+        content.append(body[end + 2 : end + 2 + size])
+        at = end + 4 + size
 
 
 def with_query(path: str, query: Any) -> str:

@@ -14,7 +14,6 @@ from twisted.internet.defer import Deferred
 
 from minihs.lab.http_client import HttpClient, Response
 from minihs.lab.people import Client
-from minihs.lab.servers import CLIENT_PORT
 from minihs.lab.world import World
 
 PATIENCE_MS = 300.0
@@ -83,9 +82,7 @@ class Loopback:
         with self._lock:
             world = self._world
             # A connection of its own: one that waits must not hold up others.
-            client = HttpClient(
-                self._gateway.host, world.clock, self._gateway.server.host.address, CLIENT_PORT
-            )
+            client = HttpClient(self._gateway.host, world.clock, *self._gateway.server.client_at)
             asking = Deferred.fromCoroutine(
                 client.request(method, path, body=body, headers=headers, patience_ms=1e12)
             )

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from minihs.lab.http_client import PATIENCE_MS, HttpClient, Response, in_path, with_query
-from minihs.lab.memory_network import MemoryHost
-from minihs.lab.servers import CLIENT_PORT, LabServer
+from minihs.lab.servers import LabServer
+from minihs.platform.network import Network
 
 if TYPE_CHECKING:
     from minihs.lab.world import World
@@ -30,17 +30,17 @@ class Refused(AssertionError):
 class Client:
     """A user with an access token. Paths are below `/_matrix/client/v3` unless they begin with `/_matrix`."""
 
-    def __init__(self, world: World, name: str, server: LabServer, host: MemoryHost) -> None:
+    def __init__(self, world: World, name: str, server: LabServer, host: Network) -> None:
         self.world = world
         self.name = name
         self.server = server
         self.host = host
-        self.user_id = f"@{name}:{server.name}"
+        self.user_id = f"@{name}:{server.server_name}"
         self.token: str | None = None
         self.device_id: str | None = None
         self.since: str | None = None
         self.txn_ids: Iterator[int] = itertools.count(1)
-        self._http = HttpClient(host, world.clock, server.host.address, CLIENT_PORT)
+        self._http = HttpClient(host, world.clock, *server.client_at)
 
     # Asking
 
@@ -95,7 +95,9 @@ class Client:
         return str(self.post("/createRoom", {"preset": "public_chat", **body})["room_id"])
 
     def join(self, room_id: str, *via: str) -> None:
-        self.post(f"/join/{in_path(room_id)}", query=[("via", server) for server in via])
+        """`via` are names of servers, of this world or any other."""
+        names = [self.world.server_name(server) for server in via]
+        self.post(f"/join/{in_path(room_id)}", query=[("via", name) for name in names])
 
     def leave(self, room_id: str) -> None:
         self.post(f"/rooms/{in_path(room_id)}/leave")

@@ -17,6 +17,7 @@ from minihs.federation.signing_keys import SigningKeys, new_signing_keys
 from minihs.homeserver.accounts.passwords import PasswordCost
 from minihs.lab.clocks import ServerClock
 from minihs.lab.memory_network import MemoryHost
+from minihs.lab.views import RoomView, read_view
 from minihs.lab.yielding import yielding
 from minihs.platform.entropy import SeededEntropy
 from minihs.platform.workers import InlineWorkers, P, T
@@ -98,6 +99,20 @@ class LabServer:
         self.server: Server
         self.commit_workers: CommitWorkers
         self._dead: list[Server] = []
+
+    @property
+    def server_name(self) -> str:
+        """What it is called in user IDs: in a virtual world, its name."""
+        return self.name
+
+    @property
+    def client_at(self) -> tuple[str, int]:
+        """Where it answers clients."""
+        return self.host.address, CLIENT_PORT
+
+    def room_view(self, room_id: str) -> RoomView | None:
+        """What it believes of a room, whether it is up or not; None when it does not know it."""
+        return read_view(self.name, self.database.reader, room_id)
 
     def start(self) -> None:
         """Wire and start the server over its database."""

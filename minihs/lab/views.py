@@ -6,18 +6,21 @@ Read from the database, so that a server that is down can be looked at, too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from minihs.events.event import StateKey
 from minihs.events.ids import EventID, RoomID
-from minihs.lab.servers import LabServer
 from minihs.lab.watching import describe, short
 from minihs.store.events import EventRow, EventStore, Standing
 from minihs.store.futures import FutureStore
+from minihs.store.reader import Reader
 from minihs.store.rooms import RoomStore
 from minihs.store.state import StateStore
+
+if TYPE_CHECKING:
+    from minihs.lab.servers import LabServer
 
 
 class RoomView(msgspec.Struct, frozen=True):
@@ -85,33 +88,47 @@ def standing_word(standing: Standing) -> str:
     return standing.name.lower().replace("_", "-")
 
 
-def view_of(server: LabServer, room_id: str) -> RoomView | None:
+class Viewed(Protocol):
+    """A server of a world, virtual or real."""
+
+    name: str
+
+    def room_view(self, room_id: str) -> RoomView | None: ...
+
+
+def view_of(server: Viewed, room_id: str) -> RoomView | None:
     """What the server believes of the room; None when it does not know it."""
-    reader = server.database.reader
+    return server.room_view(room_id)
+
+
+def read_view(server: str, reader: Reader, room_id: str) -> RoomView | None:
+    """The same, from a database of ours."""
     rooms = RoomStore(reader)
-    row = _now(server, rooms.maybe_room(RoomID(room_id)))
+    row = reader.now(rooms.maybe_room(RoomID(room_id)))
     if row is None:
         return None
-    states = _now(server, StateStore.open(reader))
-    group = _now(server, states.one_group(row.state_group))
+    states = reader.now(StateStore.open(reader))
+    group = reader.now(states.one_group(row.state_group))
     return RoomView(
-        server.name,
+        server,
         room_id,
-        tuple(_now(server, EventStore(reader).all_in_room(RoomID(room_id)))),
+        tuple(reader.now(EventStore(reader).all_in_room(RoomID(room_id)))),
         dict(group.state.items()),
-        tuple(_now(server, rooms.all_extremities(RoomID(room_id)))),
+        tuple(reader.now(rooms.all_extremities(RoomID(room_id)))),
     )
 
 
 def rooms_of(server: LabServer) -> list[RoomView]:
     """What the server believes of every room that it knows."""
-    rooms = _now(server, RoomStore(server.database.reader).all_rooms())
+    reader = server.database.reader
+    rooms = reader.now(RoomStore(reader).all_rooms())
     return [view for room_id in rooms if (view := view_of(server, room_id)) is not None]
 
 
 def scheduled_futures(server: LabServer) -> int:
     """How many futures wait on the server."""
-    total: int = _now(server, FutureStore(server.database.reader).one_total())
+    reader = server.database.reader
+    total: int = reader.now(FutureStore(reader).one_total())
     return total
 
 
@@ -127,7 +144,3 @@ def differences(views: Sequence[RoomView]) -> list[str]:
             )
             told.append(f"{key[0]} {key[1]!r}: {each}".replace(" ''", ""))
     return told
-
-
-def _now(server: LabServer, read: Any) -> Any:
-    return server.database.reader.now(read)

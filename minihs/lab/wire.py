@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from minihs.lab.http_client import chunks_length
 from minihs.platform.clock import Clock
 
 FEDERATION_SEND = b"/_matrix/federation/v1/send/"
@@ -213,7 +214,7 @@ class _Messages:
                 self._body_length = _content_length(head)
             length = self._body_length
             if length is None:
-                length = _chunks_length(self._buffer)
+                length = chunks_length(self._buffer)
             if length is None or len(self._buffer) < length:
                 return
             head, body = self._head, self._buffer[:length]
@@ -228,17 +229,6 @@ def _content_length(head: bytes) -> int | None:
     if at < 0:
         return None if b"\r\ntransfer-encoding: chunked" in lower else 0
     return int(head[at + 17 :].split(b"\r\n", 1)[0])
-
-
-def _chunks_length(buffer: bytes) -> int | None:
-    """The bytes of a whole body in chunks, without trailers; None while there is more to come."""
-    at = 0
-    while (end := buffer.find(b"\r\n", at)) >= 0:
-        size = int(buffer[at:end].split(b";")[0], 16)
-        at = end + 4 + size
-        if size == 0:
-            return at if len(buffer) >= at else None
-    return None
 
 
 def _request_line(head: bytes) -> tuple[str, str]:

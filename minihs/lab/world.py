@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -43,7 +44,17 @@ class World:
 
     `settings` and `policies` are for every server; `add_server` takes others for one. Latencies are of one
     direction. With `yields`, every read of a store gives control away for some turns, drawn from the seed.
+
+    With `real`, servers are processes of `minihs serve --lab` on sockets and files, `synapse` names those
+    that are Synapses instead, and `synapse_python` the interpreter that has it (`real.world.RealWorld`).
     """
+
+    def __new__(cls, *_: Any, real: bool = False, **__: Any) -> World:
+        if real and cls is World:
+            from minihs.lab.real.world import RealWorld  # late: few worlds are
+
+            return object.__new__(RealWorld)
+        return object.__new__(cls)
 
     def __init__(
         self,
@@ -55,7 +66,12 @@ class World:
         latency_ms: float = 5.0,
         client_latency_ms: float = 1.0,
         yields: bool = False,
+        real: bool = False,
+        synapse: str | Collection[str] = (),
+        synapse_python: Path | str | None = None,
     ) -> None:
+        if synapse or synapse_python or real:
+            raise ValueError("A Synapse is a process: that takes a world with `real=True`.")
         self.seed = seed
         self.yields = yields
         self.clock = WorldClock()
@@ -105,6 +121,10 @@ class World:
         return named("server", name, self.servers)
 
     __getitem__ = server
+
+    def server_name(self, name: str) -> str:
+        """What the server of that name is called in user IDs; a name of no server here stands for itself."""
+        return self.servers[name].server_name if name in self.servers else name
 
     def user(self, name: str, on: str | None = None) -> Client:
         """The person of that name, who gets an account on the server `on` when there is none yet."""
@@ -265,7 +285,8 @@ class World:
         if name in self.servers:
             return self.servers[name].host.address
         if name in self.people:
-            return self.people[name].host.address
+            host: Any = self.people[name].host
+            return str(host.address)
         raise UnknownName("server or person", name, [*self.servers, *self.people])
 
     # The end
@@ -275,6 +296,12 @@ class World:
         for server in self.servers.values():
             if server.up:
                 server.stop()
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     # What servers call
 

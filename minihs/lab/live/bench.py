@@ -48,6 +48,13 @@ DIE_AFTER_S = 0.05
 """Time for the answer to leave."""
 
 
+class Opened(msgspec.Struct):
+    """Where a laboratory answers, and whom: what `lab.json` holds."""
+
+    url: str
+    secret: str
+
+
 class Kept(msgspec.Struct):
     """What the next process must know to go on in the same time."""
 
@@ -127,7 +134,7 @@ class Bench:
         address = self._port.getHost()
         at = f"[{address.host}]" if ":" in address.host else address.host
         url = f"http://{at}:{address.port}{ROOT}"
-        _write_private(self._file, msgspec.json.encode({"url": url, "secret": secret}))
+        _write_private(self._file, msgspec.json.encode(Opened(url, secret)))
         log.warn(WARNING, file=self._file)
         return f"laboratory at {url}, its secret in {self._file}"
 

@@ -1,0 +1,416 @@
+"""A world of real processes: what `World(real=True)` makes. The same words, sockets and files beneath them.
+
+Time is real, and turned by the laboratories of our servers; faults are theirs, too. A Synapse has none: it
+stays in the machine's time, and is cut off by the others.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+from twisted.internet.defer import Deferred
+from twisted.internet.selectreactor import SelectReactor
+
+from minihs.federation.dev_ca import DevCa, names_of
+from minihs.lab.http_client import Response
+from minihs.lab.live.clock import LiveClock
+from minihs.lab.live.faults import NONE, Way
+from minihs.lab.names import UnknownName, named
+from minihs.lab.people import Client
+from minihs.lab.real import NotInRealWorlds
+from minihs.lab.real.driving import RealDriver
+from minihs.lab.real.servers import MinihsServer, RealServer, SynapseServer, as_settings
+from minihs.lab.real.synapse_process import SynapseProcess
+from minihs.lab.servers import SETTINGS
+from minihs.lab.transcript import Transcript
+from minihs.lab.watching import AuthTrace, Decision
+from minihs.lab.wire import Traffic
+from minihs.lab.world import PATIENCE_MS, World
+from minihs.platform.clock import ReactorClock
+from minihs.platform.reactor_network import ReactorNetwork
+from minihs.processes import ServerProcess, free_ports
+from minihs.server import Policies
+
+SYNAPSE_PYTHON = "MINIHS_LAB_SYNAPSE"
+"""The environment variable that names the interpreter of an environment with Synapse in it."""
+
+WAITED_MS = 1_000
+"""So much time is really waited for, and everybody shares it; more is turned."""
+SLICES = 100
+"""A turn is made in slices, so that the clocks of servers are never further apart than that share of it."""
+SOON_MS = 3_000
+"""So long something is really waited for before the clocks are turned for it."""
+QUIET_MS = 250
+EVERYTHING_ELSE = (
+    "is not in a real world: what is there works by the clients, the servers' laboratories and their files. "
+    "Leave out `real=True` for a virtual one."
+)
+
+
+class RealWorld(World):
+    """Servers as processes, in a folder of its own that goes when the world does."""
+
+    clock: LiveClock
+
+    def __init__(
+        self,
+        servers: Iterable[str] = (),
+        *,
+        seed: int | str = 1,
+        settings: Mapping[str, Any] | None = None,
+        policies: Policies | None = None,
+        real: bool = True,  # noqa: ARG002 - it is what brought us here
+        synapse: str | Collection[str] = (),
+        synapse_python: Path | str | None = None,
+        **virtual: Any,
+    ) -> None:
+        if policies is not None or virtual:
+            words = ", ".join(["policies"] * (policies is not None) + sorted(virtual))
+            raise NotInRealWorlds(f"{words}: a real world has settings only; see `condition` for latencies.")
+        self.seed = seed
+        self.folder = Path(tempfile.mkdtemp(prefix="minihs-lab-"))
+        self._processes: list[ServerProcess | SynapseProcess] = []
+        self._end = weakref.finalize(self, _end, self.folder, self._processes)
+        self._reactor = SelectReactor()
+        self.real_clock = ReactorClock(self._reactor)
+        self.sockets = ReactorNetwork(self._reactor)
+        self.clock = LiveClock(self.real_clock)
+        self.transcript = Transcript(lambda: self.clock.monotonic_ms())
+        self.watch_requests = True
+        self.people: dict[str, Client] = {}
+        self.servers: dict[str, Any] = {}
+        self._decisions: list[Decision] = []
+        self._read: dict[str, int] = {}
+        self._ways: dict[tuple[str, str], Way] = {}
+        self._settings = dict(settings or {})
+        self._synapse_python = synapse_python
+        self._authority = DevCa(self.folder / "ca")
+        self._driver: Any = RealDriver(self._reactor, self.real_clock, self._pending)
+        synapses = (synapse,) if isinstance(synapse, str) else tuple(synapse)
+        try:
+            for name in (*servers, *(each for each in synapses if each not in servers)):
+                self.add_server(name, synapse=name in synapses)
+        except BaseException:
+            self.stop()
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise NotInRealWorlds(f"`{name}` {EVERYTHING_ELSE}")
+
+    # Servers and people
+
+    def add_server(
+        self,
+        name: str,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        policies: Policies | None = None,
+        synapse: bool = False,
+        **details: Any,
+    ) -> Any:
+        """One more server, started: ours, or a Synapse, whose `settings` are those of its own."""
+        if policies is not None or details:
+            raise NotInRealWorlds("A real server takes settings, and nothing of this process.")
+        client_port, federation_port = free_ports(2)
+        leaf = self._authority.issue(name, names_of(["localhost"]))
+        place: dict[str, Any] = {
+            "client_port": client_port,
+            "federation_port": federation_port,
+            "ca_file": self._authority.certificate,
+            "certificate": leaf.certificate,
+            "private_key": leaf.private_key,
+        }
+        server: RealServer
+        if synapse:
+            python = synapse_python(self._synapse_python)
+            extra = dict(settings or {})
+            process = SynapseProcess(folder=self.folder / name, python=python, extra=extra, **place)
+            server = SynapseServer(self, name, process)
+        else:
+            chosen = {**SETTINGS, **self._settings, **(settings or {})}
+            ours = ServerProcess(
+                label=name, folder=self.folder, settings=as_settings(chosen), flags=["--lab"], **place
+            )
+            server = MinihsServer(self, name, ours)
+        self._processes.append(server.process)
+        self.servers[name] = server
+        server.start()
+        return server
+
+    def person(self, name: str, on: str) -> Client:
+        if name in self.people:
+            raise ValueError(f"there is somebody called {name} already")
+        client = RealClient(self, name, self.server(on), self.sockets)
+        self.people[name] = client
+        return client
+
+    # Time
+
+    def advance(
+        self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0, ms: float = 0
+    ) -> None:
+        """Let time pass: up to a second really, more by turning the clocks of our servers."""
+        span_ms = ms + 1000 * (seconds + 60 * (minutes + 60 * (hours + 24 * days)))
+        if span_ms <= WAITED_MS:
+            self._driver.advance(span_ms)
+            return
+        self._driver.run(self._turn(span_ms), PATIENCE_MS, "a turn of the clocks")
+        behind = [name for name, server in self.servers.items() if not server.shares_time]
+        if behind:
+            self.transcript.add("network", "", f"{', '.join(behind)} did not share the time that passed")
+
+    async def _turn(self, span_ms: float) -> None:
+        left_ms = span_ms
+        self.clock.hold()
+        try:
+            clocks = await self._ask("GET", "/clock")
+            while left_ms > 0:
+                dues = [each["next_due_in_ms"] for each in clocks if each["next_due_in_ms"] is not None]
+                step_ms = min(left_ms, max([1.0, span_ms / SLICES, *([min(dues)] if dues else [left_ms])]))
+                clocks = await self._ask("POST", "/clock/advance", {"ms": step_ms})
+                self.clock.now_us += int(step_ms * 1000)
+                self.clock.fire()
+                left_ms -= step_ms
+        finally:
+            self.clock.release()
+
+    def until_seen(
+        self, look: Any, *, what: str = "the condition", within: float = PATIENCE_MS, every: float = 100
+    ) -> None:
+        begins_ms = self.now_ms
+        while not look():
+            waited_ms = self.now_ms - begins_ms
+            if waited_ms >= within:
+                self._driver.until(lambda: False, 0, what)
+            self.advance(ms=every if waited_ms < SOON_MS else max(every, WAITED_MS + 1.0))
+
+    def settle(self, *, within: float = 60_000) -> bool:
+        """Until nothing goes between servers any more."""
+        deadline_ms = self.now_ms + within
+        quiet_ms, before = 0.0, self._counts()
+        while self.now_ms < deadline_ms:
+            self._driver.advance(QUIET_MS / 5)
+            counts = self._counts()
+            quiet_ms, before = (quiet_ms + QUIET_MS / 5 if counts == before else 0.0), counts
+            if quiet_ms >= QUIET_MS:
+                return True
+        return False
+
+    # The network
+
+    def partition(self, *sides: Collection[str], silent: bool = True) -> None:
+        groups = [[self.server(name).name for name in side] for side in sides]
+        for index, side in enumerate(groups):
+            for other in groups[index + 1 :]:
+                for one in side:
+                    for two in other:
+                        self._set_cut(one, two, silent=silent)
+                        self._set_cut(two, one, silent=silent)
+        self._send_faults()
+        names = " | ".join(", ".join(side) for side in sides)
+        self.transcript.add("network", "", f"the network parts: {names}" + ("" if silent else " (noticed)"))
+
+    def cut(self, source: str, target: str, *, silent: bool = True, one_way: bool = False) -> None:
+        self._set_cut(source, target, silent=silent)
+        if not one_way:
+            self._set_cut(target, source, silent=silent)
+        self._send_faults()
+        arrow = "→" if one_way else "↔"
+        self.transcript.add("network", "", f"the link {source} {arrow} {target} is cut")
+
+    def heal(self, *names: str) -> None:
+        chosen = [self._end_of_link(name) for name in names] or list(self.servers)
+        for way, found in list(self._ways.items()):
+            if way[0] in chosen and way[1] in chosen:
+                self._ways[way] = replace(found, cut=None)
+        self._send_faults()
+        self.transcript.add("network", "", f"the network is mended{': ' if names else ''}{', '.join(names)}")
+
+    def condition(self, one: str, other: str, *, both_ways: bool = True, **changes: Any) -> None:
+        for way in [(one, other), (other, one)] if both_ways else [(one, other)]:
+            self._change(way, **changes)
+        self._send_faults()
+        told = ", ".join(f"{key} {value}" for key, value in sorted(changes.items()))
+        self.transcript.add("network", "", f"the link {one} – {other} has {told}")
+
+    def slow(self, name: str, ms: float) -> None:
+        for other in self.servers:
+            if other != self._end_of_link(name):
+                for way in ((name, other), (other, name)):
+                    self._change(way, latency_ms=self._ways.get(way, Way()).latency_ms + ms)
+        self._send_faults()
+        self.transcript.add("network", name, f"{name} is slower by {ms:g} ms each way")
+
+    def traffic(
+        self, sources: Collection[str] | None = None, targets: Collection[str] | None = None
+    ) -> Traffic:
+        """What went between servers so far, since their processes were started."""
+        total = Traffic()
+        for (source, target), traffic in sorted(self._traffic().items()):
+            if source in (sources or self.servers) and target in (targets or self.servers):
+                total += traffic
+        return total
+
+    def address(self, name: str) -> str:
+        self._end_of_link(name)
+        return "127.0.0.1"
+
+    # Evidence
+
+    @property
+    def auth_trace(self) -> AuthTrace:  # type: ignore[override]
+        """What the auth rules of our servers were asked so far."""
+        for server in self._ours():
+            self.read_decisions(server)
+        trace = AuthTrace(lambda: self.now_ms, self.transcript)
+        trace.decisions = sorted(self._decisions, key=lambda decision: decision.at_ms)
+        return trace
+
+    def read_decisions(self, server: MinihsServer) -> None:
+        """Ask a server for what is new."""
+        while True:
+            path = f"/decisions?from={self._read.get(server.name, 0)}"
+            reply = self._driver.run(server.lab("GET", path), PATIENCE_MS, f"the decisions of {server.name}")
+            decisions = msgspec.convert(reply["decisions"], list[Decision])
+            self._decisions += [
+                replace(each, server=server.name, at_ms=each.at_ms + server.began_ms) for each in decisions
+            ]
+            self._read[server.name] = reply["next"]
+            if not decisions:
+                return
+
+    # The end
+
+    def stop(self) -> None:
+        """End every process, and remove their files."""
+        self._end()
+
+    # What servers call
+
+    def started_process(self, server: RealServer) -> None:
+        """A process answers: set its faults."""
+        if isinstance(server, MinihsServer):
+            server.connect()
+            server.began_ms = self.now_ms
+            self._read[server.name] = 0
+            self._send_faults(server)
+        self.transcript.add("network", server.name, f"{server.name} is {server.server_name}")
+
+    def before_end(self, server: RealServer) -> None:
+        """A process is about to be killed: take what it alone knows."""
+        if isinstance(server, MinihsServer) and server.up:
+            self.read_decisions(server)
+
+    def answered(self, who: Client, method: str, path: str, response: Response) -> None:
+        """Somebody got an answer."""
+        if self.watch_requests:
+            answer = str(response.status) + (f" {response.errcode}" if response.errcode else "")
+            self.transcript.add("request", who.name, f"{method} {path} → {answer}")
+
+    # Inside
+
+    def _ours(self) -> list[MinihsServer]:
+        return [each for each in self.servers.values() if isinstance(each, MinihsServer) and each.up]
+
+    async def _ask(self, method: str, path: str, body: Any = None) -> list[Any]:
+        """The answers of all laboratories, which are asked at once."""
+        begun = [Deferred.fromCoroutine(server.lab(method, path, body)) for server in self._ours()]
+        return [await each for each in begun]
+
+    def _end_of_link(self, name: str) -> str:
+        if name in self.people:
+            raise NotInRealWorlds(f"{name} is a person: real links are cut between servers only.")
+        return str(named("server", name, self.servers).name)
+
+    def _set_cut(self, source: str, target: str, *, silent: bool) -> None:
+        self._change((source, target), cut="silent" if silent else "refusing")
+
+    def _change(self, way: tuple[str, str], **changes: Any) -> None:
+        source, target = map(self._end_of_link, way)
+        if not any(isinstance(self.servers[name], MinihsServer) for name in way):
+            raise NotInRealWorlds(f"{source} and {target} are Synapses: nothing of ours is between them.")
+        unknown = [name for name in changes if name not in Way.__struct_fields__]
+        if unknown:
+            raise UnknownName("condition", unknown[0], Way.__struct_fields__)
+        self._ways[source, target] = replace(self._ways.get((source, target), Way()), **changes)
+
+    def _send_faults(self, only: MinihsServer | None = None) -> None:
+        """Each way is its source's; where that is a Synapse, its target's. Cuts are made at both ends."""
+
+        async def tell(server: MinihsServer) -> None:
+            for other in self.servers.values():
+                out = self._ways.get((server.name, other.name), Way())
+                back = self._ways.get((other.name, server.name), Way())
+                if isinstance(other, MinihsServer):
+                    back = Way(cut=back.cut)
+                faults = replace(NONE, outgoing=out, incoming=back)
+                if other is not server and (faults != NONE or only is None):
+                    path = f"/faults/{other.server_name}"
+                    await server.lab("PUT", path, msgspec.to_builtins(faults))
+
+        for server in self._ours() if only is None else [only]:
+            self._driver.run(tell(server), PATIENCE_MS, f"the laboratory of {server.name}")
+
+    def _traffic(self) -> dict[tuple[str, str], Traffic]:
+        """By names, as the source counted it; where that is a Synapse, as the target did."""
+        labels = {server.server_name: name for name, server in self.servers.items()}
+        found: dict[tuple[str, str], Traffic] = {}
+        for server in self._ours():
+            reply = self._driver.run(server.lab("GET", "/traffic"), PATIENCE_MS, "the traffic")
+            for link in reply["links"]:
+                source, target = labels.get(link.pop("from")), labels.get(link.pop("to"))
+                if source is None or target is None:
+                    continue
+                if source == server.name or not isinstance(self.servers[source], MinihsServer):
+                    found[source, target] = msgspec.convert(link, Traffic)
+        return found
+
+    def _counts(self) -> Any:
+        counts = sorted((way, traffic.requests, traffic.bytes) for way, traffic in self._traffic().items())
+        return counts, len(self.people)
+
+    def _pending(self) -> str:
+        lines = [f"{name} is down" for name, server in self.servers.items() if not server.up]
+        lines += [
+            f"the way {one} → {other} is {way.cut}" for (one, other), way in self._ways.items() if way.cut
+        ]
+        lines += [f"the log of {each.name} is {each.process.log_file}" for each in self.servers.values()]
+        return "\n".join(["Pending in this real world:", *(f"  {line}" for line in lines)])
+
+
+class RealClient(Client):
+    """Somebody who speaks over a real socket."""
+
+    async def call(self, method: str, path: str, **details: Any) -> Response:
+        response = await super().call(method, path, **details)
+        self.world.answered(self, method, path, response)  # type: ignore[attr-defined]
+        return response
+
+
+def synapse_python(chosen: Path | str | None) -> Path:
+    """The interpreter of an environment with Synapse. NotInRealWorlds says how to get one."""
+    found = chosen or os.environ.get(SYNAPSE_PYTHON)
+    if found is not None and Path(found).exists():
+        return Path(found)
+    lacking = f"{found} is not there" if found else "none is named"
+    raise NotInRealWorlds(
+        f"A Synapse is asked for, and {lacking}. Make one (`python3 -m venv synapse && "
+        "synapse/bin/pip install matrix-synapse`), and name its interpreter, synapse/bin/python: by "
+        f"`synapse_python=…`, or by {SYNAPSE_PYTHON} in the environment."
+    )
+
+
+def _end(folder: Path, processes: list[ServerProcess | SynapseProcess]) -> None:
+    for process in processes:
+        process.stop()
+    shutil.rmtree(folder, ignore_errors=True)
