@@ -15,6 +15,8 @@ from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
+from minihs.platform.clock import Boot
+
 WORLD_BEGINS_MS = 1_700_000_000_000
 """Wall time at the beginning of every world (14 November 2023, 22:13:20 UTC)."""
 
@@ -84,6 +86,11 @@ class WorldClock:
 
     def seconds(self) -> float:
         return self.now_us / 1e6
+
+    def boot(self) -> Boot | None:
+        """The machines of a world do not tell: over a restart servers must go by their wall clocks, which is
+        the harder way."""
+        return None
 
     def call_later(self, delay_ms: float, call: Callable[..., object], *args: Any) -> IDelayedCall:
         return cast(IDelayedCall, self.timer(delay_ms, call, args, {}))
@@ -186,6 +193,9 @@ class ServerClock:
 
     def seconds(self) -> float:
         return self.monotonic_ms() / 1000
+
+    def boot(self) -> Boot | None:
+        return self._world.boot()
 
     def call_later(self, delay_ms: float, call: Callable[..., object], *args: Any) -> IDelayedCall:
         return cast(IDelayedCall, self._timer(delay_ms, call, args, {}))

@@ -73,10 +73,13 @@ class TokenRow(msgspec.Struct, frozen=True):
 
 
 class SteadyRow(msgspec.Struct, frozen=True):
-    """What carries the steady clock over a restart: wall minus steady time, and steady time that passed."""
+    """What carries the steady clock over a restart: wall minus steady time, and steady time that passed; for
+    the run of the machine named `boot_id`, steady time minus the time since that run began."""
 
     offset_ms: int
     seen_ms: int
+    boot_id: str | None = None
+    boot_offset_ms: int | None = None
 
 
 _encode = msgspec.json.Encoder().encode

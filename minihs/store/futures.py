@@ -221,7 +221,7 @@ class FutureStore:
 
     async def maybe_steady(self) -> SteadyRow | None:
         """What the last process knew of the steady clock."""
-        row = await self._reader.maybe("SELECT offset_ms, seen_ms FROM steady_clock")
+        row = await self._reader.maybe("SELECT offset_ms, seen_ms, boot_id, boot_offset_ms FROM steady_clock")
         return None if row is None else SteadyRow(*row)
 
     def add(self, batch: Batch, future: Future, group: FutureGroup, payload: Payload) -> None:
@@ -310,9 +310,9 @@ class FutureStore:
     def set_steady(self, batch: Batch, row: SteadyRow) -> None:
         """Keep what carries the steady clock over a restart."""
         batch.add(
-            "INSERT INTO steady_clock (id, offset_ms, seen_ms) VALUES (1, ?, ?)"
-            " ON CONFLICT (id) DO UPDATE SET offset_ms = excluded.offset_ms, seen_ms = excluded.seen_ms",
-            (row.offset_ms, row.seen_ms),
+            "INSERT OR REPLACE INTO steady_clock (id, offset_ms, seen_ms, boot_id, boot_offset_ms)"
+            " VALUES (1, ?, ?, ?, ?)",
+            (row.offset_ms, row.seen_ms, row.boot_id, row.boot_offset_ms),
         )
 
 

@@ -7,6 +7,7 @@ import pytest
 from minihs.futures.policies import FutureLimits
 from minihs.homeserver.errors import Forbidden
 from minihs.homeserver.futures.sending import Standing
+from minihs.platform.clock import VirtualClock
 from tests.support.future_server import FutureServer
 
 ALICE, BOB = "@alice:hs1", "@bob:hs1"
@@ -155,6 +156,47 @@ class TestTime:
         server.pass_ms(29_900)
         assert server.sent(room_id) == []
         server.pass_ms(150)
+        assert len(server.sent(room_id)) == 1
+
+    @pytest.mark.parametrize("step_ms", [3_600_000, -3_600_000])
+    def test_a_step_right_before_the_process_dies_is_not_taken_for_time_where_the_machine_tells(
+        self, step_ms: int
+    ) -> None:
+        server = FutureServer(clock=VirtualClock(tells_boot=True))
+        room_id = server.create()
+        server.schedule(room_id, 60_000)
+        server.pass_ms(10_000)
+        server.clock.step_wall(step_ms)
+        server.restart(cleanly=False)
+        server.pass_ms(49_990)
+        assert server.sent(room_id) == []
+        server.pass_ms(20)
+        assert len(server.sent(room_id)) == 1
+
+    @pytest.mark.parametrize("step_ms", [3_600_000, -3_600_000])
+    def test_a_step_that_was_seen_is_not_taken_for_time_over_a_restart_of_the_machine(
+        self, step_ms: int
+    ) -> None:
+        server = FutureServer(clock=VirtualClock(tells_boot=True))
+        room_id = server.create()
+        server.schedule(room_id, 60_000)
+        server.clock.step_wall(step_ms)
+        server.pass_ms(20_000)
+        server.restart(cleanly=False, meanwhile=lambda: server.clock.reboot(away_ms=10_000))
+        server.pass_ms(29_900)
+        assert server.sent(room_id) == []
+        server.pass_ms(150)
+        assert len(server.sent(room_id)) == 1
+
+    def test_what_came_due_while_the_machine_was_suspended_is_sent_soon_after(self) -> None:
+        server = FutureServer(clock=VirtualClock(tells_boot=True))
+        room_id = server.create()
+        server.schedule(room_id, 3_600_000)
+        server.clock.sleep_ms(3_500_000)
+        server.pass_ms(99_000)
+        assert server.sent(room_id) == []
+        server.clock.sleep_ms(3_600_000)
+        server.pass_ms(10_000)
         assert len(server.sent(room_id)) == 1
 
     def test_time_passes_while_the_server_is_down(self, server: FutureServer) -> None:

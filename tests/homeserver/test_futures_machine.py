@@ -6,16 +6,18 @@ acknowledged send, and every future ends.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from minihs.futures.policies import FutureLimits
 from minihs.homeserver.futures.scheduler import LONGEST_SLEEP_MS
+from minihs.platform.clock import VirtualClock
 from tests.support.future_server import C, FutureServer, U
 from tests.support.http import Connection
 from tests.support.yielding import YieldingReader, open_yielding_database
@@ -50,12 +52,17 @@ class Asked:
 
 
 class ServerMachine(RuleBasedStateMachine):
-    @initialize(seed=st.integers(min_value=0, max_value=1_000))
-    def start(self, seed: int) -> None:
+    @initialize(seed=st.integers(min_value=0, max_value=1_000), tells_boot=st.booleans())
+    def start(self, seed: int, tells_boot: bool) -> None:
         database = open_yielding_database(seed)
+        self.tells_boot = tells_boot
         self.server = FutureServer(
-            database=database, limits=FutureLimits(max_scheduled=None), unstable_conflict=409
+            database=database,
+            clock=VirtualClock(tells_boot=tells_boot),
+            limits=FutureLimits(max_scheduled=None),
+            unstable_conflict=409,
         )
+        self.unawake_ms = 0
         assert isinstance(database.reader, YieldingReader)
         self.room_id = self.server.create(
             extra=[
@@ -75,11 +82,11 @@ class ServerMachine(RuleBasedStateMachine):
 
     def ask(self, action: str, known: Known, method: str, path: str, **details: Any) -> None:
         connection = self.server.http.start(method, path, **details)
-        self.asked.append(Asked(connection, action, known, self.server.clock.monotonic_ms()))
+        self.asked.append(Asked(connection, action, known, self.now_ms()))
 
     def new(self, delay_ms: int | None, group: str | None) -> Known:
         self.count += 1
-        now_ms = self.server.clock.monotonic_ms()
+        now_ms = self.now_ms()
         return Known(self.count, delay_ms, now_ms, group or f"alone {self.count}")
 
     @rule(user=USERS, delay_ms=DELAYS, key=st.none() | KEYS)
@@ -132,31 +139,58 @@ class ServerMachine(RuleBasedStateMachine):
     @rule(step_ms=st.integers(min_value=-100_000, max_value=100_000))
     def the_wall_clock_steps(self, step_ms: int) -> None:
         self.server.clock.step_wall(step_ms)
-        # Until it is noted, a killed process cannot have told the next one of it.
+        if not self.tells_boot:
+            # Until it is noted, a killed process cannot have told the next one of it.
+            self.server.clock.advance(LONGEST_SLEEP_MS / 1000)
+
+    @precondition(lambda self: self.tells_boot)
+    @rule(ms=st.integers(min_value=1, max_value=5_000))
+    def the_machine_is_suspended(self, ms: int) -> None:
+        self.server.clock.sleep_ms(ms)
+        self.unawake_ms += ms
+
+    @precondition(lambda self: self.tells_boot)
+    @rule(ms=st.integers(min_value=0, max_value=5_000))
+    def the_machine_is_switched_off_and_on_again(self, ms: int) -> None:
+        # A step just before it would be taken for the time that it was off.
         self.server.clock.advance(LONGEST_SLEEP_MS / 1000)
+        self.lose_the_process(lambda: self.server.clock.reboot(ms))
+        self.unawake_ms += ms
 
     @rule()
     def everybody_gets_an_answer(self) -> None:
         self.server.settle()
+        self.hear()
+        assert not self.asked, f"no answer to {self.asked[0].action}"
+
+    def hear(self) -> None:
+        """Take the answers that have come."""
+        waiting = []
         for asked in self.asked:
             response = asked.connection.take()
-            assert response is not None, f"no answer to {asked.action}"
+            if response is None:
+                waiting.append(asked)
+                continue
             assert response.status in (200, 403, 404, 405, 409, 410), (response.status, response.json)
             if response.status == 200:
                 self.acknowledge(asked, response.json)
-        self.asked.clear()
+        self.asked = waiting
 
     @rule()
     def the_process_is_killed(self) -> None:
-        for asked in self.asked:
-            response = asked.connection.take()
-            if response is not None and response.status == 200:
-                self.acknowledge(asked, response.json)
+        self.lose_the_process(lambda: None)
+
+    def now_ms(self) -> float:
+        """True time."""
+        return self.server.clock.monotonic_ms() + self.unawake_ms
+
+    def lose_the_process(self, meanwhile: Callable[[], None]) -> None:
+        self.hear()
         self.asked.clear()
         reader = self.server.database.reader
         assert isinstance(reader, YieldingReader)
         reader.clock = None
-        self.server.restart(cleanly=False)
+        self.server.restart(cleanly=False, meanwhile=meanwhile)
         reader.clock = self.server.clock
 
     def acknowledge(self, asked: Asked, reply: dict[str, Any]) -> None:
@@ -190,9 +224,10 @@ class ServerMachine(RuleBasedStateMachine):
     def nothing_is_sent_twice_early_or_against_an_acknowledged_command(self) -> None:
         if not hasattr(self, "server"):
             return
+        self.hear()
         counts = self.events()
         assert all(count == 1 for count in counts.values()), "one future, two events"
-        now_ms = self.server.clock.monotonic_ms()
+        now_ms = self.now_ms()
         for known in self.known:
             sent = known.number in counts
             if "cancel" in known.acknowledged:

@@ -16,8 +16,8 @@ from tests.support.deferreds import run
 class World:
     """Processes one after another on one database and one machine."""
 
-    def __init__(self) -> None:
-        self.clock = VirtualClock()
+    def __init__(self, *, tells_boot: bool = False) -> None:
+        self.clock = VirtualClock(tells_boot=tells_boot)
         self.database = open_database()
         self.store = FutureStore(self.database.reader)
         self.writer = Writer(
@@ -110,3 +110,79 @@ def test_asking_often_is_free(world: World) -> None:
     assert not world.steady.note(batch)
     world.clock.advance(1.1)
     assert world.steady.note(batch)
+
+
+# Machines that tell how long they have been running
+
+
+@pytest.fixture
+def telling() -> World:
+    return World(tells_boot=True)
+
+
+@pytest.mark.parametrize("step_ms", [-86_400_000, -1, 0, 1, 86_400_000])
+def test_over_the_death_of_a_process_it_goes_on_exactly_whatever_the_wall_clock_does(
+    telling: World, step_ms: int
+) -> None:
+    """Even if the step was never noted: the process died in the same moment."""
+    telling.note()
+    before = telling.steady.passed_ms()
+    telling.clock.advance(7)
+    telling.clock.step_wall(step_ms)
+    telling.start()
+    assert telling.steady.passed_ms() == before + 7_000
+
+
+def test_a_machine_that_does_not_tell_takes_such_a_step_for_time(world: World) -> None:
+    world.note()
+    before = world.steady.passed_ms()
+    world.clock.step_wall(86_400_000)
+    world.start()
+    assert world.steady.passed_ms() > before + 86_000_000
+
+
+def test_many_deaths_of_processes_add_up_to_nothing(telling: World) -> None:
+    telling.clock.advance(0.0007)
+    telling.note()
+    before = telling.steady.now().steady
+    for _ in range(100):
+        telling.start()
+        telling.note()
+    assert telling.steady.now().steady == before
+
+
+@pytest.mark.parametrize("while_up", [True, False])
+def test_time_passes_while_the_machine_is_suspended(telling: World, while_up: bool) -> None:
+    telling.note()
+    before = telling.steady.passed_ms()
+    telling.clock.sleep_ms(60_000)
+    if not while_up:
+        telling.start()
+    assert telling.steady.passed_ms() == before + 60_000
+
+
+@pytest.mark.parametrize("step_ms", [-86_400_000, 0, 86_400_000])
+def test_over_a_restart_of_the_machine_it_goes_on_by_the_wall_clock(telling: World, step_ms: int) -> None:
+    telling.clock.advance(3)
+    telling.clock.step_wall(step_ms)
+    telling.note()
+    before = telling.steady.passed_ms()
+    telling.clock.reboot(away_ms=5_000)
+    telling.start()
+    assert before + 5_000 - 25 <= telling.steady.passed_ms() <= before + 5_000
+    # From its first note on, the new run of the machine is measured exactly.
+    telling.note()
+    after = telling.steady.passed_ms()
+    telling.clock.step_wall(3_600_000)
+    telling.start()
+    assert telling.steady.passed_ms() == after
+
+
+def test_a_run_of_the_machine_that_seems_to_have_gone_backwards_undoes_no_time(telling: World) -> None:
+    """A machine that was restored from an image, and its database was not."""
+    telling.clock.advance(100)
+    telling.note()
+    before = telling.steady.passed_ms()
+    telling.clock.sleep_ms(-50_000)
+    telling.start()
+    assert telling.steady.passed_ms() == before

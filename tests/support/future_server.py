@@ -8,7 +8,7 @@ server.pass_ms(1000)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -193,14 +193,18 @@ class FutureServer(RoomServer):
     def futures(self) -> Any:
         return self.future_service.futures
 
-    def restart(self, *, cleanly: bool = True, away_ms: int = 0) -> None:
-        """Stop (or just lose) the process and start another one on the same database."""
+    def restart(
+        self, *, cleanly: bool = True, away_ms: int = 0, meanwhile: Callable[[], None] = lambda: None
+    ) -> None:
+        """Stop (or just lose) the process and start another one on the same database; in between, the machine
+        is away for a while, and `meanwhile` happens."""
         if cleanly:
             self.run(self.future_service.scheduler.stop())
         else:
             self.crash()
         if away_ms:
             self.clock.step_wall(away_ms)
+        meanwhile()
         self.open()
         self.open_futures()
 

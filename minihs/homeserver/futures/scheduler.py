@@ -31,7 +31,8 @@ MAX_UNDER_WAY = 500
 """Sends that may wait for the disk at once; more would only be memory."""
 
 LONGEST_SLEEP_MS = 10_000
-"""While something is scheduled the wall clock is looked at this often, so that a step of it is noted."""
+"""While something is scheduled the clocks are looked at this often: a step of the wall clock is noted, and
+what came due while the machine was suspended is sent."""
 
 
 class DueSender(Protocol):
@@ -66,6 +67,8 @@ class Scheduler:
         await self._due_times.refill()
         self._running = True
         self._due_times.on_earlier = self._arm
+        if self._due_times.first_ms() is not None:
+            self._note()
         self._arm()
 
     async def stop(self) -> None:
@@ -101,9 +104,7 @@ class Scheduler:
     def _wake(self) -> None:
         """Start what is due, for as long as a slice lasts."""
         self._timer = None
-        batch = Batch()
-        if self._steady.note(batch, surely=True):
-            self._writer.submit(batch).addErrback(_log_failure)
+        self._note()
         passed_ms = self._steady.passed_ms()
         ends_ms = self._clock.monotonic_ms() + SLICE_MS
         for _ in range(SLICE_SENDS):
@@ -119,6 +120,12 @@ class Scheduler:
             self._refilling = True
             Deferred.fromCoroutine(self._refill()).addErrback(_log_failure)
         self._arm()
+
+    def _note(self) -> None:
+        """Let the next process know of steps of the wall clock."""
+        batch = Batch()
+        if self._steady.note(batch, surely=True):
+            self._writer.submit(batch).addErrback(_log_failure)
 
     async def _refill(self) -> None:
         try:
