@@ -146,6 +146,9 @@ def running_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 def pair(running_pair: Pair) -> Iterator[Pair]:
     """The running servers, with users of this test's own."""
     mine = replace(running_pair, cast=Cast(), started=[])
+    for server in (mine.minihs, mine.synapse):
+        if server.process is None or server.process.poll() is not None:
+            server.start()  # a story that failed may have left it away
     with mine.cast:
         yield mine
     for server in mine.started:
