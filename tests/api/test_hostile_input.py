@@ -84,7 +84,10 @@ FUTURE_PARAMETERS = (
 
 def endpoints_beyond_the_specification(suspect: Suspect) -> list[Endpoint]:
     """Futures in all dialects, also by parameters of ordinary endpoints; other spellings; administration."""
-    query = {name: {"type": "integer"} for name in FUTURE_PARAMETERS}
+    query: Shape = {name: {"type": "integer"} for name in FUTURE_PARAMETERS}
+    # What belongs to another dialect is refused on a dialect's own path, before anything else is looked at.
+    own = {name: query[name] for name in ("delay_id", "status", "from")}
+    tokens = {**own, "future_timeout": {"type": "integer"}, "future_group_id": {"type": "string"}}
     specified = {(row.method, re.sub(r"{\w+}", "{}", row.path)) for row in ENDPOINTS}
     beyond = [
         Endpoint(
@@ -93,7 +96,7 @@ def endpoints_beyond_the_specification(suspect: Suspect) -> list[Endpoint]:
             method=route.method,
             path=re.sub(r"{(\w+)}", lambda match: "{" + camel_case(match[1]) + "}", route.path),
             access=route.access.value,
-            query=query,
+            query=tokens if "_future/" in route.path else own,
             body=shape_of_struct(route.body),
         )
         for route in suspect.client_router.routes
