@@ -54,9 +54,9 @@ def build_event(
 
     `room_id` is `None` exactly for the create event of a room whose ID is that event's hash (v12). `content`
     is handed over and shared by the event; it must be strict canonical JSON in every room version. `redacts`
-    goes where the version keeps it. `sticky_duration_ms` makes the event sticky (MSC4354). `fields`, strict too, stand
-    beside the content, as drafts of other event formats have them. `depth` stays at the limit once it has got
-    there.
+    goes where the version keeps it. `sticky_duration_ms` makes the event sticky (MSC4354). `fields`, strict
+    as well, stand beside the content, as drafts of other event formats have them. `depth` stays at the limit
+    once it has got there.
 
     Raises `InvalidEvent` for content that cannot be sent, `EventTooLarge` for sizes over the limits.
     """

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from twisted.web.http_headers import Headers
-
 from minihs.events.ids import ServerName
 from minihs.homeserver.accounts.sessions import Requester, UnknownToken
 from minihs.http.errors import MatrixError
 from minihs.http.routing import Access, Route
+from minihs.http.whole_request import RequestHeaders
 
 READING_METHODS = frozenset({"GET", "HEAD"})
 
@@ -32,7 +31,7 @@ class ServerAuthenticator(Protocol):
     """Finds out which server signed a request (federation)."""
 
     async def __call__(
-        self, method: str, uri: bytes, headers: Headers, body: dict[str, Any] | None
+        self, method: str, uri: bytes, headers: RequestHeaders, body: dict[str, Any] | None
     ) -> ServerName:
         """`uri` is the path and query as they stood in the request line. Raises MatrixError 401
         `M_UNAUTHORIZED` when the signature is missing or bad."""
@@ -51,7 +50,7 @@ class _NoServers:
         self,
         method: str,  # noqa: ARG002
         uri: bytes,  # noqa: ARG002
-        headers: Headers,  # noqa: ARG002
+        headers: RequestHeaders,  # noqa: ARG002
         body: dict[str, Any] | None,  # noqa: ARG002
     ) -> ServerName:
         raise MatrixError(401, "M_UNAUTHORIZED", "No server may call this.")

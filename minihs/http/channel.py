@@ -14,6 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
+from minihs.http.whole_request import WholeRequest, read_whole_request
+
 DRAINED_BYTES = 4 * 1024 * 1024
 """How much of a body that is too large is read and thrown away, so that the client gets to read our refusal
 instead of a reset connection; beyond it the connection is closed at once."""
@@ -77,6 +79,13 @@ class ApiHTTPRequest(_Request):  # type: ignore[misc]
     def parseCookies(self) -> None:  # noqa: N802
         """The API has no cookies."""
 
+    def take(self, whole: WholeRequest) -> None:
+        """Be this request, which came in one piece."""
+        self.requestHeaders = whole.headers
+        self._chunks = [whole.body]
+        self.received_bytes = len(whole.body)
+        self.requestReceived(whole.method, whole.target, b"HTTP/1.1")
+
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802
         if self.refused:
             return
@@ -135,6 +144,25 @@ class ApiChannel(_HTTPChannel):  # type: ignore[misc]
         super().connectionMade()
         self.peer: str = getattr(self.transport.getPeer(), "host", "")
         self.factory.channels[id(self)] = self
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        # Only between requests, when Twisted holds nothing back and nothing is under way.
+        if not (self.requests or self._buffer or self._busyReceiving) and self.line_mode and self.persistent:
+            whole = read_whole_request(data)
+            if whole is not None and len(whole.body) <= self.factory.max_body:
+                self._take(whole)
+                return
+        super().dataReceived(data)
+
+    def _take(self, whole: WholeRequest) -> None:
+        """What Twisted does when it has read the last line of a request."""
+        request = self.requestFactory(self, False)
+        self.requests.append(request)
+        if self.timeOut:
+            self._savedTimeOut = self.setTimeout(None)
+        self._handlingRequest = True
+        self.setRawMode()
+        request.take(whole)
 
     def connectionLost(self, reason: Any = None) -> None:  # noqa: N802
         self.factory.channel_closed(self)

@@ -20,6 +20,7 @@ import msgspec
 from minihs.events.ids import ServerName
 from minihs.homeserver.accounts.sessions import Requester
 from minihs.http.errors import MatrixError
+from minihs.http.whole_request import RequestHeaders
 
 MAX_JSON_DEPTH = 200
 """Well under the interpreter's recursion limit, so that whatever was read can be walked and written again."""
@@ -138,8 +139,7 @@ class ApiRequest(msgspec.Struct, kw_only=True):
     requester: Requester | None = None
     origin: ServerName | None = None
     client_address: str = ""
-    headers: Any = None
-    """Twisted's `Headers`."""
+    headers: RequestHeaders | None = None
 
     @property
     def user(self) -> Requester:
@@ -162,11 +162,8 @@ class ApiRequest(msgspec.Struct, kw_only=True):
 
     def header(self, name: str) -> str | None:
         """The last value of a header, None when it is absent or not readable."""
-        values = self.headers.getRawHeaders(name) if self.headers is not None else None
-        if not values:
-            return None
-        value = values[-1]
-        return value if isinstance(value, str) else value.decode("utf-8", "replace")
+        values = None if self.headers is None else self.headers.getRawHeaders(name.encode("ascii"))
+        return values[-1].decode("utf-8", "replace") if values else None
 
 
 class BodyReader:

@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.web.http_headers import Headers
 
 from minihs.events.ids import DeviceID, ServerName, UserID
 from minihs.homeserver.accounts.sessions import Requester, UnknownToken
@@ -19,6 +18,7 @@ from minihs.http.limits import Limit, RateLimiter
 from minihs.http.request import ApiRequest, Reply
 from minihs.http.routing import Access, Route, Router
 from minihs.http.site import CLOSING_MS, ApiFactory, Finished
+from minihs.http.whole_request import RequestHeaders
 from minihs.platform.clock import VirtualClock, sleep
 from tests.support.http import Connection, HttpDriver, encode_request
 
@@ -103,9 +103,9 @@ class World:
         return Route(method=method, path=path, access=access, handler=self.echo, **details)
 
     async def authenticate(
-        self, method: str, uri: bytes, headers: Headers, body: dict[str, Any] | None
+        self, method: str, uri: bytes, headers: RequestHeaders, body: dict[str, Any] | None
     ) -> ServerName:
-        if headers.getRawHeaders("Authorization") != ["X-Matrix good"]:
+        if headers.getRawHeaders(b"Authorization") != [b"X-Matrix good"]:
             raise MatrixError(401, "M_UNAUTHORIZED", "Bad signature.")
         return ServerName("remote.test")
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.web.http_headers import Headers
-
 from minihs.events.ids import ServerName
 from minihs.federation.request_signing import NotAuthenticated, RequestVerifier
 from minihs.http.errors import MatrixError
+from minihs.http.whole_request import RequestHeaders
 
 
 class SignedRequests:
@@ -21,7 +20,7 @@ class SignedRequests:
         self._verifier = verifier
 
     async def __call__(
-        self, method: str, uri: bytes, headers: Headers, body: dict[str, Any] | None
+        self, method: str, uri: bytes, headers: RequestHeaders, body: dict[str, Any] | None
     ) -> ServerName:
         """The server that signed the request; MatrixError 401 `M_UNAUTHORIZED` when none did."""
         raw = headers.getRawHeaders(b"authorization") or []
