@@ -15,7 +15,7 @@ import pytest
 
 from minihs.http.dialects.table import NAMES
 from minihs.store.futures_overview import START
-from tests.futures_life.owners import C
+from tests.futures_life.owners import C, merged
 from tests.support.world import World
 
 REQUESTS = 500
@@ -180,6 +180,7 @@ def test_no_request_makes_the_server_fail_and_nothing_is_left_over(seed: int) ->
     for _ in range(REQUESTS):
         monkey.step()
     assert len(monkey.given) > 50, "much of it was taken"
+    merged(monkey.users[0], monkey.room_id, 60_000)
     assert monkey.scheduled() > 0
     monkey.world.advance(90_000_000)
     assert monkey.scheduled() == 0
