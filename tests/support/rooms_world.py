@@ -142,9 +142,9 @@ class Elsewhere:
         return await self.rooms.send(draft, also=None if along is None else along.also)
 
     async def exchange_third_party_invite(
-        self, room_id: RoomID, sender: UserID, user_id: UserID, signed: Mapping[str, Any]
+        self, server: ServerName, room_id: RoomID, partial: Mapping[str, Any]
     ) -> None:
-        self._ask("exchange", (room_id, sender, user_id, dict(signed)))
+        self._ask("exchange", (server, room_id, dict(partial)))
 
     async def resolve_alias(self, alias: RoomAlias) -> AliasTarget | None:
         self._ask("alias", alias)

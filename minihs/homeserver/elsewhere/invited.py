@@ -142,8 +142,12 @@ class InvitedServer:
             if not event.is_state:
                 raise InvalidParam("invite_room_state has an entry that is no state event.")
             told[event.key] = stripped(event)
-        if version.room_id_is_create_hash and CREATE not in told:
+        create = told.get(CREATE)
+        if version.room_id_is_create_hash and create is None:
             raise InvalidParam("invite_room_state lacks the m.room.create event.")
+        # A create event without a version is of version 1 (client-server API, "m.room.create").
+        if create is not None and create["content"].get("room_version", "1") != version.id:
+            raise InvalidParam(f"The m.room.create event is not one of a room of version {version.id}.")
         return list(told.values())
 
 

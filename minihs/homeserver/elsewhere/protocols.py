@@ -86,9 +86,9 @@ class RemoteMembership(Protocol):
         """
 
     async def exchange_third_party_invite(
-        self, room_id: RoomID, sender: UserID, user_id: UserID, signed: Mapping[str, Any]
+        self, server: ServerName, room_id: RoomID, partial: Mapping[str, Any]
     ) -> None:
-        """Have `sender`'s server invite a user of ours to whom an identity server's signature refers."""
+        """Have a server issue the invite that this partial member event describes."""
 
 
 class RemoteDirectory(Protocol):

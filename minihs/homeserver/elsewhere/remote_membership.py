@@ -201,33 +201,17 @@ class RemoteMemberships:
         # Of the answer we keep the signature alone: anything else in it need not be what we sent.
         signatures = {**event.pdu["signatures"], server: signed.pdu["signatures"][server]}
         event = self._admission.parse({**event.pdu, "signatures": signatures}, event.version, event.room_id)
-        try:
-            received = await self._inbound.receive(self._signer.server_name, event, forward=True, along=along)
-            if received.durable is not None:
-                await received.durable
-        except (CannotDecide, LaneFull, BatchFailed, WriterStopped) as problem:
-            raise Unavailable(f"The invite could not be put into the room: {problem}") from problem
-        if received.standing is not Standing.ACCEPTED:
-            raise Forbidden(f"The invite is no longer allowed: {received.refusal}")
+        await self._put_into_room(self._signer.server_name, event, along)
         return event
 
     async def exchange_third_party_invite(
-        self, room_id: RoomID, sender: UserID, user_id: UserID, signed: Mapping[str, Any]
+        self, server: ServerName, room_id: RoomID, partial: Mapping[str, Any]
     ) -> None:
         """See `RemoteMembership`."""
-        server = server_name_of(sender)
-        invite = {"display_name": "", "signed": dict(signed)}
-        partial = {
-            "type": "m.room.member",
-            "room_id": room_id,
-            "sender": sender,
-            "state_key": user_id,
-            "content": {"membership": "invite", "third_party_invite": invite},
-        }
         try:
             await self._remote.exchange_third_party_invite(server, room_id, partial)
         except Unreachable as problem:
-            raise Unavailable(f"{server} could not be asked to invite {user_id}: {problem}") from problem
+            raise Unavailable(f"{server} could not be asked for the invite: {problem}") from problem
 
     async def _join(
         self,
@@ -309,9 +293,26 @@ class RemoteMemberships:
             joined = await verify_join_reply(reply, event, admission=self._admission, outliers=self._outliers)
         except BadJoinReply as bad:
             raise Unreachable(f"{server} let {user_id} in, but its reply is not good. {bad}") from bad
+        if await self._rooms.is_resident(room_id):
+            # Others had to vouch. What we have of the room is as good as theirs, and may be newer.
+            await self._put_into_room(server, joined.event, along)
+            return
         await self._rooms.adopt(
             event.version, joined.event, joined.state_before, joined.outliers, along=along
         )
+
+    async def _put_into_room(self, origin: ServerName, event: Event, along: Along | None) -> None:
+        """Give a member event of ours, which another server has signed as well, its place in a room that we
+        are in; one that does not come back to us from `origin` goes to the others from here."""
+        forward = origin == self._signer.server_name
+        try:
+            received = await self._inbound.receive(origin, event, forward=forward, along=along)
+            if received.durable is not None:
+                await received.durable
+        except (CannotDecide, LaneFull, BatchFailed, WriterStopped) as problem:
+            raise Unavailable(f"The event could not be put into the room: {problem}") from problem
+        if received.standing is not Standing.ACCEPTED:
+            raise Forbidden(f"The room no longer allows it: {received.refusal}")
 
     def _event(
         self,

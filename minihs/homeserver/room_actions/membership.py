@@ -117,7 +117,7 @@ class Membership:
         reason: str | None = None,
         is_direct: bool = False,
     ) -> None:
-        """Invite a user; nothing happens when they are invited already.
+        """Invite a user; nothing happens when they are of this server and invited already.
 
         Raises Forbidden, UnknownRoom, and what `RemoteMembership` raises for a user of another server.
         """
@@ -296,10 +296,12 @@ class Membership:
         along: Along | None,
     ) -> EventID:
         current = await self._rooms.state_event(room_id, MEMBER, target)
-        if current is not None and current.membership == "invite" and along is None:
+        # A user of another server may have rejected the invite while we could not be told: it goes out again.
+        ours = not self._is_remote(target)
+        if ours and current is not None and current.membership == "invite" and along is None:
             await self._check_joined(sender, room_id)
             return current.event_id
-        if server_name_of(target) == self._server_name:
+        if ours:
             return await self._send(
                 sender, room_id, target, {**await self._profile_of(target), **content}, along
             )

@@ -46,7 +46,15 @@ class ThirdPartyInvites:
         if server_name_of(sender) == self._server_name:
             await self._issue(room_id, sender, user_id, signed, None)
         else:
-            await self._remote.exchange_third_party_invite(room_id, sender, user_id, signed)
+            invite = {"display_name": "", "signed": dict(signed)}
+            partial = {
+                "type": MEMBER,
+                "room_id": room_id,
+                "sender": sender,
+                "state_key": user_id,
+                "content": {"membership": "invite", "third_party_invite": invite},
+            }
+            await self._remote.exchange_third_party_invite(server_name_of(sender), room_id, partial)
 
     async def exchange(self, origin: ServerName, room_id: RoomID, partial: Mapping[str, Any]) -> None:
         """Issue the invite that another server asks for with a partial member event; it is in the room when

@@ -311,3 +311,17 @@ def test_the_position_of_an_invite_is_not_given_again_after_a_restart() -> None:
     before = server.service.stream.current
     server.open()
     assert server.service.stream.current == before
+
+
+@pytest.mark.parametrize("version", ROOM_VERSIONS)
+def test_the_create_event_told_must_be_of_the_version_that_the_invite_names(version: str) -> None:
+    other = "11" if version == "12" else "12"
+    invitation = Invitation(version)
+    good = invitation.state
+    create = invitation.room.state["m.room.create", ""]
+    content = {**create.content, "room_version": other}
+    bare = {"type": "m.room.create", "state_key": "", "sender": ALICE, "content": content}
+    invitation.state = [bare]
+    assert invitation.refused() == INVALID
+    invitation.state = good
+    invitation.send()
