@@ -235,6 +235,33 @@ def test_a_restricted_room_is_joined_with_the_resident_servers_signature() -> No
     assert (refusal.value.status, refusal.value.errcode) == (403, "M_FORBIDDEN")
 
 
+def test_a_join_that_another_server_vouches_for_keeps_what_we_have_of_the_room() -> None:
+    """What Bob did has not reached hs1 when Dave joins through it."""
+    hs1, hs2 = servers("hs1", "hs2")
+    dave = "@dave:hs2"
+    club = hs1.create(ALICE)
+    for user_id in (BOB, dave):
+        hs2.join(user_id, club, "hs1")
+    allow = [{"type": "m.room_membership", "room_id": club}]
+    rule = {"join_rule": "restricted", "allow": allow}
+    levels = {"users": {ALICE: 100}, "invite": 50, "events": {"m.room.topic": 0}}
+    room_id = hs1.create(
+        ALICE,
+        extra=[
+            {"type": "m.room.join_rules", "state_key": "", "content": rule},
+            {"type": "m.room.power_levels", "state_key": "", "content": levels},
+        ],
+    )
+    hs2.join(BOB, room_id, "hs1")
+    topic = hs2.send(room_id, BOB, "m.room.topic", state_key="", content={"topic": "ours"})
+    hs2.join(dave, room_id, "hs1")
+    assert hs2.membership(dave, room_id) == "join"
+    assert hs2.state(room_id)["m.room.topic", ""] == topic.event_id
+    assert topic.event_id in hs2.run(hs2.rooms.extremities(room_id))
+    assert hs1.receive("hs2", topic) == {topic.event_id: {}}
+    assert hs1.state(room_id) == hs2.state(room_id)
+
+
 @pytest.mark.parametrize(
     ("unknown_room", "power", "errcode"),
     [(True, None, "M_UNABLE_TO_AUTHORISE_JOIN"), (False, 101, "M_UNABLE_TO_GRANT_JOIN"), (False, 50, None)],
