@@ -242,6 +242,7 @@ def test_a_join_that_another_server_vouches_for_keeps_what_we_have_of_the_room()
     club = hs1.create(ALICE)
     for user_id in (BOB, dave):
         hs2.join(user_id, club, "hs1")
+    hs2.deliver(hs1, club)
     allow = [{"type": "m.room_membership", "room_id": club}]
     rule = {"join_rule": "restricted", "allow": allow}
     levels = {"users": {ALICE: 100}, "invite": 50, "events": {"m.room.topic": 0}}
