@@ -2,18 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
-from minihs.lab.report import Report, Table
-from minihs.lab.transcript import line
+from minihs.lab.report import Drawing, Report, Table, Verdict
+from minihs.lab.transcript import Entry, clock_time
+from minihs.lab.watching import Decision
 
 _STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;padding:0 1rem;color:#1b1b1b}
-table{border-collapse:collapse;margin:1rem 0;font-size:.9rem}td,th{border:1px solid #ccc;padding:.25rem .5rem;
-text-align:left;vertical-align:top}caption{text-align:left;font-weight:bold;padding:.25rem 0}
-.yes{color:#2b7a4b}.no{color:#b3261e;font-weight:bold}.note,.seed{color:#666}pre{overflow-x:auto;font-size:.8rem}
-figure{margin:1rem 0;overflow-x:auto}
+:root{color-scheme:light dark;--paper:#fff;--ink:#1d2430;--faint:#6b7483;--edge:#aab2bf;--grid:#e4e8ee;
+--card:#f7f8fa;--good:#1f7a4d;--warn:#b86e00;--bad:#b3261e;--blue:#2f5fb3;--differs:#fff3dc;--span:#eceff4}
+@media(prefers-color-scheme:dark){:root{--paper:#14181f;--ink:#e6e9ee;--faint:#98a2b3;--edge:#56606f;
+--grid:#2a313c;--card:#1b2029;--good:#5cc28d;--warn:#e9a84a;--bad:#f08a80;--blue:#7ea6ee;--differs:#3a3020;
+--span:#232a35}}
+*{box-sizing:border-box}
+body{font:16px/1.55 system-ui,sans-serif;max-width:80rem;margin:0 auto;padding:2.5rem 1.5rem;
+background:var(--paper);color:var(--ink)}h1{font-size:1.9rem;line-height:1.2;margin:0 0 .4rem}
+h2{font-size:1.15rem;margin:2.4rem 0 .7rem;padding-top:.6rem;border-top:1px solid var(--grid)}
+p{max-width:60rem;margin:.5rem 0}.lead{font-size:1.08rem}.method,.note,.seed,caption small{color:var(--faint)}
+.note{font-size:.88rem}.seed{font-size:.85rem;margin-top:2.5rem}
+.badge{display:inline-block;border-radius:1rem;padding:.12rem .7rem;font-size:.85rem;font-weight:650;
+border:1px solid currentColor;margin:.2rem 0 .6rem}.yes{color:var(--good)}.no{color:var(--bad)}
+ul.verdicts{list-style:none;padding:0;margin:0}
+ul.verdicts li{display:flex;gap:.6rem;padding:.22rem 0;max-width:66rem}
+ul.verdicts span{font-weight:700}ul.verdicts div{color:var(--ink)}ul.verdicts .no div{font-weight:650}
+.scroll{overflow-x:auto;margin:1rem 0}table{border-collapse:collapse;font-size:.88rem}
+caption{text-align:left;font-weight:650;font-size:1rem;padding:.3rem 0}
+th{background:var(--card);font-weight:650;position:sticky;top:0}
+td,th{border-bottom:1px solid var(--grid);padding:.34rem .7rem;text-align:left;vertical-align:top}
+td.n{text-align:right;font-variant-numeric:tabular-nums}tr:hover td{background:var(--card)}
+figure{margin:1.2rem 0;padding:1rem;border:1px solid var(--grid);border-radius:.6rem;overflow-x:auto}
+figcaption{font-weight:650;margin-bottom:.6rem}figure svg{display:block;max-width:none}
+.legend{font-size:.82rem;color:var(--faint);margin:.6rem 0 0}
+.legend i{display:inline-block;width:.7rem;height:.7rem;
+border-radius:50%;margin:0 .3rem 0 .9rem;vertical-align:-.05rem}.legend i:first-child{margin-left:0}
+details{margin:.8rem 0}summary{cursor:pointer;font-weight:650}
+.log{font:12.5px/1.55 ui-monospace,monospace;overflow-x:auto;margin:.6rem 0}
+.log td{border:0;padding:.05rem .8rem .05rem 0;
+white-space:pre-wrap}.log td:first-child,.log td:nth-child(2){color:var(--faint);white-space:nowrap}
+.log .say td:last-child{font-weight:650}.log .refused td:last-child,.log .bad td:last-child{color:var(--bad)}
+.log .network td:last-child{color:var(--warn)}.log .request td:last-child{color:var(--faint)}
+@media print{details{display:block}}
 """
+
+_LEGEND = (
+    '<p class=legend><i style="background:var(--good)"></i>accepted<i style="background:var(--warn)"></i>'
+    'soft-failed<i style="background:var(--bad)"></i>rejected<i style="border:1.5px solid var(--faint)"></i>'
+    "outlier: part of some state, not of its history here · bold: in force now · large ring: a tip · tinted "
+    "line: the servers think differently of it</p>"
+)
+_QUESTIONS = (
+    "own: making it; cited: by the auth events it cites (check 4); before: by the state before it (check 5); "
+    "current: by the state now (check 6); outlier: as part of the state of a room that was joined. What was "
+    "read stands in each answer’s title."
+)
+MOST_DECISIONS = 400
+"""On the page; the JSON has them all."""
 
 
 def page(report: Report) -> str:
@@ -22,31 +66,87 @@ def page(report: Report) -> str:
         "<!doctype html><html lang=en><meta charset=utf-8>",
         '<meta name=viewport content="width=device-width">',
         f"<title>{escape(report.name)} – minihs lab</title><style>{_STYLE}</style>",
-        f"<h1>{escape(report.name)}</h1><p>{escape(report.question)}</p>",
+        f"<h1>{escape(report.name)}</h1>",
     ]
+    if report.question != report.name:
+        parts.append(f"<p class=lead>{escape(report.question)}</p>")
     if report.method:
-        parts.append(f"<p>{escape(report.method)}</p>")
+        parts.append(f"<p class=method>{escape(report.method)}</p>")
     if report.verdicts:
-        parts.append("<h2>Verdicts</h2><ul>")
-        for verdict in report.verdicts:
-            mark, name = ("✓", "yes") if verdict.holds else ("✗", "no")
-            parts.append(f"<li class={name}>{mark} {escape(verdict.text)}</li>")
-        parts.append("</ul>")
-    parts += [_table(table) for table in report.tables]
-    for drawing in report.drawings:
-        parts.append(f"<figure><figcaption>{escape(drawing.title)}</figcaption>{drawing.svg}</figure>")
+        parts.append(_verdicts(report.verdicts))
+    if report.drawings:
+        parts.append("<h2>Pictures</h2>")
+        parts += [_figure(drawing) for drawing in report.drawings]
+    if report.tables:
+        parts.append("<h2>Numbers</h2>")
+        parts += [_table(table) for table in report.tables]
+    if report.decisions:
+        parts.append(_decisions(report.decisions))
     if report.transcript:
-        lines = "\n".join(line(entry) for entry in report.transcript)
-        parts.append(f"<h2>What happened</h2><details><summary>{len(report.transcript)} entries</summary>")
-        parts.append(f"<pre>{escape(lines)}</pre></details>")
+        parts.append(_story(report.transcript))
     parts.append(f"<p class=seed>seed {report.seed}</p></html>")
     return "".join(parts)
 
 
+def _verdicts(verdicts: Sequence[Verdict]) -> str:
+    held = sum(verdict.holds for verdict in verdicts)
+    all_of_them = held == len(verdicts)
+    items = []
+    for verdict in verdicts:
+        mark, name = ("✓", "yes") if verdict.holds else ("✗", "no")
+        items.append(f"<li class={name}><span>{mark}</span><div>{escape(verdict.text)}</div></li>")
+    return (
+        f'<p class="badge {"yes" if all_of_them else "no"}">{held} of {len(verdicts)} hold</p>'
+        f"<ul class=verdicts>{''.join(items)}</ul>"
+    )
+
+
+def _figure(drawing: Drawing) -> str:
+    legend = _LEGEND if 'class="head"' in drawing.svg else ""
+    return f"<figure><figcaption>{escape(drawing.title)}</figcaption>{drawing.svg}{legend}</figure>"
+
+
 def _table(table: Table) -> str:
     head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows
-    )
+    rows = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in table.rows)
     note = f"<p class=note>{escape(table.note)}</p>" if table.note else ""
-    return f"<table><caption>{escape(table.title)}</caption><tr>{head}</tr>{rows}</table>{note}"
+    whole = f"<table><caption>{escape(table.title)}</caption><tr>{head}</tr>{rows}</table>"
+    return f"<div class=scroll>{whole}</div>{note}"
+
+
+def _cell(text: str) -> str:
+    number = text.replace(",", "").replace(".", "").replace("−", "").isdigit()
+    return f"<td class=n>{escape(text)}</td>" if number else f"<td>{escape(text)}</td>"
+
+
+def _decisions(decisions: Sequence[Decision]) -> str:
+    refused = sum(not decision.allowed for decision in decisions)
+    rows = []
+    for decision in decisions[:MOST_DECISIONS]:
+        state = "; ".join(f"{key}: {event_id[:7]}…" for key, event_id in decision.state.items())
+        answer = "allowed" if decision.allowed else f"{decision.rule}: {decision.reason}"
+        rows.append(
+            f"<tr class={'good' if decision.allowed else 'bad'}><td>{clock_time(decision.at_ms)}</td>"
+            f"<td>{escape(decision.server)}</td><td>{escape(decision.question)}</td>"
+            f"<td>{escape(decision.type)} {escape(decision.event_id[:7])}… by {escape(decision.sender)}</td>"
+            f'<td title="{escape(state)}">{escape(answer)}</td></tr>'
+        )
+    more = len(decisions) - MOST_DECISIONS
+    note = f"<p class=note>and {more} more, which the JSON has</p>" if more > 0 else ""
+    return (
+        "<h2>What the auth rules decided</h2>"
+        f"<details><summary>{len(decisions)} questions, {refused} refusals</summary>"
+        f"<p class=note>{_QUESTIONS}</p><table class=log>{''.join(rows)}</table>{note}</details>"
+    )
+
+
+def _story(entries: Sequence[Entry]) -> str:
+    rows = "".join(
+        f"<tr class={escape(entry.kind)}><td>{clock_time(entry.at_ms)}</td><td>{escape(entry.place)}</td>"
+        f"<td>{escape(entry.text)}</td></tr>"
+        for entry in entries
+    )
+    return (
+        f"<h2>What happened</h2><details><summary>{len(entries)} entries</summary>"
+        f"<table class=log>{rows}</table></details>"
+    )

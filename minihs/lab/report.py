@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich.console import Console
@@ -11,6 +12,10 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from minihs.lab.transcript import Entry, line
+from minihs.lab.watching import Decision
+
+if TYPE_CHECKING:
+    from minihs.lab.views import RoomView
 
 
 class Table(msgspec.Struct):
@@ -59,6 +64,10 @@ class Report(msgspec.Struct, kw_only=True):
     transcript: list[Entry] = []
     drawings: list[Drawing] = []
     graphs: list[dict[str, Any]] = []
+    decisions: list[Decision] = []
+    """What the auth rules were asked, and what they said."""
+    exports: dict[str, bytes] = {}
+    """Graphs as the TARDIS visualiser reads them, by file name."""
 
     def table(self, title: str, *columns: str, note: str = "") -> Table:
         """A new table at the end."""
@@ -86,9 +95,31 @@ class Report(msgspec.Struct, kw_only=True):
             "tables": self.tables,
             "verdicts": self.verdicts,
             "graphs": self.graphs,
+            "decisions": self.decisions,
             "transcript": self.transcript,
         }
         return msgspec.json.format(msgspec.json.Encoder(order="deterministic").encode(content), indent=1)
+
+    def show_room(
+        self, title: str, views: Sequence[RoomView], *, skip: int = 0, before: Sequence[RoomView] = ()
+    ) -> None:
+        """A room as servers have it: drawn, in the JSON, and for TARDIS. `before` are the views with which
+        the story began: what came since is marked."""
+        from minihs.lab.drawing import draw_graphs
+
+        known = {row.event.event_id for view in before for row in view.events}
+        self.drawings.append(Drawing(title, draw_graphs(views, skip=skip, known=known)))
+        self.graphs += [view.to_json() for view in views]
+        name = "".join(letter if letter.isalnum() else "-" for letter in title).strip("-").lower()
+        for view in views:
+            self.exports[f"{name}-{view.server}.ndjson"] = view.to_ndjson()
+
+    def write_exports(self, folder: Path) -> list[Path]:
+        """Write the graphs into a folder; the files."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in self.exports.items():
+            (folder / name).write_bytes(content)
+        return [folder / name for name in self.exports]
 
     def to_html(self) -> str:
         """One page that needs nothing else."""

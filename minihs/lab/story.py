@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from minihs.lab.drawing import Life, Moment, draw_graphs, draw_lives
+from minihs.lab.drawing import Life, Moment, Span, draw_lives
 from minihs.lab.driving import duration_ms
 from minihs.lab.handles import Handle, Plan, schedule
 from minihs.lab.http_client import Response, in_path
@@ -20,6 +20,7 @@ from minihs.lab.views import RoomView, differences, view_of
 from minihs.lab.world import World
 
 RESTARTED = "restarted"
+ENDED = ("sent", "cancelled", "failed")
 
 
 class Unfulfilled(AssertionError):
@@ -46,6 +47,9 @@ class Story:
         self.seed = seed
         self.world = World(servers, seed=seed, **details)
         self.rooms: dict[str, str] = {}
+        self._before: dict[str, list[RoomView]] = {}
+        self._spans: list[Span] = []
+        self._open: dict[str, float] = {}
         self.futures: dict[str, ToldFuture] = {}
         self.report = Report(name=title, question=title, seed=seed)
         self._say(title)
@@ -85,6 +89,7 @@ class Story:
         for who in joined_by:
             self._person(who).join(room_id, maker.server.name)
         self.world.settle()
+        self._before[name] = self._views(name)
         joined = f", joined by {', '.join(joined_by)}" if joined_by else ""
         self._say(f"{made_by} makes the room {name!r} of version {version}{joined}")
         return room_id
@@ -165,18 +170,22 @@ class Story:
     def parts(self, *sides: Collection[str]) -> None:
         """The network parts between these sides, and nobody notices."""
         self.world.partition(*sides)
+        self._open.setdefault("apart", self.world.now_ms)
 
     def mends(self) -> None:
         """Everything gets through again; servers are given the time to notice."""
         self.world.heal()
+        self._close("apart")
 
     def kills(self, server: str) -> None:
         """A server's process is gone."""
         self.world.server(server).crash()
+        self._open.setdefault(f"{server} down", self.world.now_ms)
 
     def starts(self, server: str) -> None:
         """A server's process begins again."""
         self.world.server(server).start()
+        self._close(f"{server} down")
         self._say(f"{server} is started again")
 
     # What is expected
@@ -213,21 +222,43 @@ class Story:
 
     def ends(self) -> Report:
         """The report of a story that held, with drawings."""
-        report = self.report
-        report.transcript = list(self.world.transcript.entries)
+        try:
+            self._take_evidence()
+        finally:
+            self.world.stop()
+        return self.report
+
+    def _take_evidence(self) -> None:
+        report, world = self.report, self.world
+        for future in self.futures.values():
+            self._outcome(future)
         for name in self.rooms:
-            views = self._views(name)
-            report.graphs += [view.to_json() for view in views]
-            report.drawings.append(Drawing(f"The room {name!r}", draw_graphs(views)))
+            before, views = self._before[name], self._views(name)
+            report.show_room(f"The room {name!r} in the beginning", before)
+            report.show_room(f"The room {name!r} in the end", views, before=before)
         if self.futures:
             lives = [Life(future.name, tuple(future.moments)) for future in self.futures.values()]
-            report.drawings.append(Drawing("Futures", draw_lives(lives, self.world.now_ms)))
+            spans = [*self._spans, *(Span(begins, world.now_ms, name) for name, begins in self._open.items())]
+            report.drawings.append(Drawing("Futures in time", draw_lives(lives, world.now_ms, spans)))
         table = report.table("Traffic between servers", "from", "to", "requests", "PDUs", "EDUs", "bytes")
-        for (source, target), traffic in self.world.wire.traffic().items():
-            if source in self.world.servers:
-                table.add(source, target, traffic.requests, traffic.pdus, traffic.edus, traffic.bytes)
-        self.world.stop()
-        return report
+        for (source, target), traffic in world.traffic_by_link().items():
+            table.add(source, target, traffic.requests, traffic.pdus, traffic.edus, traffic.bytes)
+        report.decisions = list(world.auth_trace.decisions)
+        report.transcript = list(world.transcript.entries)
+
+    def _outcome(self, future: ToldFuture) -> None:
+        """What became of a future that nobody ended by a command, as its server tells its owner."""
+        delay_id, owner = future.handle.delay_id, future.handle.owner
+        if future.moments[-1].mark in ENDED or delay_id is None or not owner.server.up:
+            return
+        answer = owner.request("GET", f"/_matrix/client/v1/delayed_events/{in_path(delay_id)}")
+        finalised = answer.json.get("finalised") if answer.ok else None
+        if finalised is not None:
+            mark = "sent" if "event_id" in finalised else "failed" if "error" in finalised else "cancelled"
+            world = self.world
+            began_ms = world.clock.wall_ms() - world.now_ms + owner.server.skew_ms
+            at_ms = min(world.now_ms, max(future.moments[-1].at_ms, finalised["finalised_ts"] - began_ms))
+            future.moments.append(Moment(at_ms, mark))
 
     # Inside
 
@@ -250,6 +281,12 @@ class Story:
 
     def _views(self, room: str) -> list[RoomView]:
         return [view for name in self.world.servers if (view := self._view(name, room)) is not None]
+
+    def _close(self, name: str) -> None:
+        """What was so until now is so no more."""
+        begins_ms = self._open.pop(name, None)
+        if begins_ms is not None:
+            self._spans.append(Span(begins_ms, self.world.now_ms, name))
 
     def _say(self, text: str) -> None:
         self.world.transcript.add("say", "", text)

@@ -280,6 +280,11 @@ class World:
         names = list(self.servers)
         return self.wire.between(names if sources is None else sources, names if targets is None else targets)
 
+    def traffic_by_link(self) -> dict[tuple[str, str], Traffic]:
+        """What went between servers so far, by who asked and who was asked."""
+        links = self.wire.traffic().items()
+        return {link: traffic for link, traffic in links if set(link) <= set(self.servers)}
+
     def address(self, name: str) -> str:
         """The IP address of a server or of somebody's machine."""
         if name in self.servers:

@@ -34,9 +34,16 @@ def test_a_story_that_holds_ends_with_a_report_of_verdicts_graphs_lives_and_traf
     story.expect_agreement("tea")
     report = story.ends()
     assert report.holds
-    assert [drawing.title for drawing in report.drawings] == ["The room 'tea'", "Futures"]
+    assert [drawing.title for drawing in report.drawings] == [
+        "The room 'tea' in the beginning",
+        "The room 'tea' in the end",
+        "Futures in time",
+    ]
     page = report.to_html()
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 3
+    assert "apart" in report.drawings[2].svg
+    assert ">sent<" in report.drawings[2].svg
+    assert [each.rule for each in report.decisions if not each.allowed] == ["v12 8"]
     assert "soft-failed" in page
     assert {row[:2] for row in report.tables[0].rows} == {("hs1", "hs2"), ("hs2", "hs1")}
 

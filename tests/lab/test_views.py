@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from minihs.lab import World
-from minihs.lab.drawing import Life, Moment, draw_graphs, draw_lives
+from minihs.lab.drawing import Life, Moment, Span, draw_graphs, draw_lives
 from minihs.lab.report import Report, percentile
 from minihs.lab.transcript import clock_time
 from minihs.lab.views import RoomView, differences, view_of
@@ -56,12 +57,42 @@ def test_the_export_has_a_pdu_with_its_id_on_each_line_causes_first(views: list[
 
 def test_drawings_are_well_formed_and_text_stays_text(views: list[RoomView]) -> None:
     graphs = ElementTree.fromstring(draw_graphs(views))
-    circles = [each for each in graphs.iter() if each.tag.endswith("circle")]
-    drawn = [row for view in views for row in view.events if not row.standing.is_outlier]
-    assert len(circles) == len(drawn)
+    circles = [each for each in graphs.iter() if each.tag.endswith("circle") and each.get("class") != "tip"]
+    assert len(circles) == sum(len(view.events) for view in views)
     lives = [Life("<leave>", (Moment(0, "scheduled"), Moment(5_000, "restarted"), Moment(15_000, "sent")))]
     ElementTree.fromstring(draw_lives(lives, 20_000))
     assert "<leave>" not in draw_lives(lives, 20_000)
+
+
+def test_an_event_is_on_the_same_line_for_all_and_marked_where_they_differ(views: list[RoomView]) -> None:
+    apart = draw_graphs(views[:2])
+    assert apart.count("not known here") == 2
+    assert apart.count('class="band"') == 2
+    together = draw_graphs(views[2:])
+    assert 'class="band"' not in together
+    drawn = ElementTree.fromstring(together)
+    circles = [each for each in drawn.iter() if each.tag.endswith("circle") and each.get("class") != "tip"]
+    heights = [each.get("cy") for each in circles]
+    assert heights[: len(heights) // 2] == heights[len(heights) // 2 :]
+    since = draw_graphs(views[2:], known={row.event.event_id for row in views[0].events})
+    assert since.count("· new") == 2
+
+
+def test_a_time_line_has_an_axis_and_shades_what_lay_behind() -> None:
+    lives = [Life("leave", (Moment(0, "scheduled"), Moment(5_000, "sent")))]
+    drawn = draw_lives(lives, 20_000, [Span(1_000, 2_000, "<apart>")])
+    ElementTree.fromstring(drawn)
+    assert "&lt;apart&gt;" in drawn
+    assert [word for word in ("00:00:05", "00:00:20") if f">{word}<" in drawn] == ["00:00:05", "00:00:20"]
+
+
+def test_a_room_that_is_shown_is_drawn_told_and_exported(views: list[RoomView], tmp_path: Path) -> None:
+    report = Report(name="tea", question="?", seed=1)
+    report.show_room("The room 'tea'", views[2:], before=views[:2])
+    first, second = report.write_exports(tmp_path / "graphs")
+    assert (first.name, second.name) == ("the-room--tea-hs1.ndjson", "the-room--tea-hs2.ndjson")
+    assert first.read_bytes() == views[2].to_ndjson()
+    assert len(json.loads(report.to_json())["graphs"]) == 2
 
 
 def test_a_page_shows_what_was_said_as_text() -> None:

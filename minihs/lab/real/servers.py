@@ -34,6 +34,7 @@ class RealServer:
     """What every server of a real world has; `up` says whether its process runs."""
 
     process: ServerProcess | SynapseProcess
+    skew_ms = 0
     shares_time = False
     """Whether its clock can be turned."""
 
@@ -104,7 +105,6 @@ class MinihsServer(RealServer):
     def __init__(self, world: RealWorld, name: str, process: ServerProcess) -> None:
         super().__init__(world, name)
         self.process = process
-        self.skew_ms = 0
         self.began_ms = 0.0
         """When its process was started, by the world's clock."""
         self._lab: HttpClient

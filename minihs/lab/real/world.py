@@ -256,7 +256,7 @@ class RealWorld(World):
     ) -> Traffic:
         """What went between servers so far, since their processes were started."""
         total = Traffic()
-        for (source, target), traffic in sorted(self._traffic().items()):
+        for (source, target), traffic in sorted(self.traffic_by_link().items()):
             if source in (sources or self.servers) and target in (targets or self.servers):
                 total += traffic
         return total
@@ -361,7 +361,7 @@ class RealWorld(World):
         for server in self._ours() if only is None else [only]:
             self._driver.run(tell(server), PATIENCE_MS, f"the laboratory of {server.name}")
 
-    def _traffic(self) -> dict[tuple[str, str], Traffic]:
+    def traffic_by_link(self) -> dict[tuple[str, str], Traffic]:
         """By names, as the source counted it; where that is a Synapse, as the target did."""
         labels = {server.server_name: name for name, server in self.servers.items()}
         found: dict[tuple[str, str], Traffic] = {}
@@ -376,7 +376,9 @@ class RealWorld(World):
         return found
 
     def _counts(self) -> Any:
-        counts = sorted((way, traffic.requests, traffic.bytes) for way, traffic in self._traffic().items())
+        counts = sorted(
+            (way, traffic.requests, traffic.bytes) for way, traffic in self.traffic_by_link().items()
+        )
         return counts, len(self.people)
 
     def _pending(self) -> str:
