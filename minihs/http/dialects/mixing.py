@@ -10,6 +10,7 @@ from functools import wraps
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from minihs.http.dialects.base import Endpoint
@@ -50,9 +51,11 @@ def check_content(content: Mapping[str, Any], event_type: str = "") -> None:
         raise _another("A batch of events", ("batch",))
 
 
-def check_fields(body: Mapping[str, Any], dialect: str) -> None:
-    """Refuse keys of other dialects in the body of one dialect's own endpoint."""
+def check_fields(body: Mapping[str, Any], dialect: str, own: Collection[str] = ()) -> None:
+    """Refuse keys of other dialects in the body of one dialect's own endpoint; `own` keys are not looked at."""
     for key, value in body.items():
+        if key in own:
+            continue
         owners = FIELDS.get(key.removeprefix(PREFIX), ())
         if not owners and is_batch((key,)):
             owners = ("batch",)
@@ -76,13 +79,13 @@ def check_parameter(parameter: str, on: Collection[str], known: Collection[str])
 def guarded(endpoint: Endpoint, dialect: str) -> Handler:
     """The handler of a dialect's own endpoint, behind a look for parameters and keys of other dialects."""
     handler, own = endpoint.handler, endpoint.parameters
-    has_fields = endpoint.body is not None
+    fields = _fields(endpoint.body)
 
     @wraps(handler)
     def handle(request: ApiRequest) -> Awaitable[Reply | dict[str, Any]]:
         _check_query(request.query, own)
-        if has_fields and request.raw_body:
-            check_fields(request.json, dialect)
+        if fields and request.raw_body:
+            check_fields(request.json, dialect, fields)
         return handler(request)
 
     return handle
@@ -105,6 +108,13 @@ def off(what: str, owners: Iterable[str]) -> MatrixError:
         f"{what[0].upper()}{what[1:]} belongs to the dialect {' or '.join(owners)} of delayed events, "
         "which is off on this server. Nothing was sent or scheduled."
     )
+
+
+def _fields(body: Any) -> frozenset[str]:
+    """The keys that a body is read for; none where its handler reads it by itself."""
+    if body is None:
+        return frozenset()
+    return frozenset(field.encode_name for field in msgspec.structs.fields(body))
 
 
 def _at_once(handler: Handler) -> Handler:
