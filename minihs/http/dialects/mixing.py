@@ -52,7 +52,7 @@ def check_content(content: Mapping[str, Any], event_type: str = "") -> None:
 
 
 def check_fields(body: Mapping[str, Any], dialect: str, own: Collection[str] = ()) -> None:
-    """Refuse keys of other dialects in the body of one dialect's own endpoint; `own` keys are not looked at."""
+    """Refuse keys of other dialects in the body of one dialect's own endpoint; `own` ones are its fields."""
     for key, value in body.items():
         if key in own:
             continue
