@@ -152,6 +152,8 @@ class PublishedRooms:
     ) -> tuple[list[tuple[PublishedRoom, dict[str, Any]]], bool]:
         found: list[tuple[PublishedRoom, dict[str, Any]]] = []
         for candidate in candidates:
+            if not await self._rooms.is_resident(candidate.room_id):
+                continue  # nobody of ours is in it any more: what we know of it is old
             entry = await self._entry(candidate)
             if not _matches(entry, search):
                 continue
