@@ -174,7 +174,7 @@ def survive(database: Database, recording: Recording, ledger: Ledger, now_ms: in
     """Start a server over `database`, be a client that comes back, and check the promises at the end."""
     world = World(seed=seed)
     world.clock.step_wall(now_ms - world.clock.wall_ms())
-    server = world.add(recording.name, database=database, keys=recording.keys)
+    server = world.add(recording.name, database=database, keys=recording.keys, **recording.settings)
     life = Life(world, ledger, recording.token, recording.room_id)
     hand = life.hand("returned")
     repeat_requests(hand, also_actions=seed % 2 == 0)

@@ -14,20 +14,18 @@ from minihs.store.database import open_database
 from tests.crash.comeback import all_is_over, gather_evidence, repeat_requests
 from tests.crash.hands import Gone, Hand
 from tests.crash.ledger import Ledger
-from tests.crash.nursery import HttpLine, Nursery
+from tests.crash.nursery import KILLED, HttpLine, Nursery
 from tests.crash.promises import check
 from tests.crash.shapes import CLIENT
 from tests.crash.soundness import check_database
-from tests.crash.stories import OVERDUE_AFTER, Story, Teller, a_few_left_waiting
+from tests.crash.stories import OVERDUE_AFTER, Story, Teller, a_few_left_waiting, dialects_for
 from tests.support.processes import Stage, until
 
 PACE_MS = 60
 """A unit of a story's time: some requests must fit into it, also on a busy machine."""
 
-SETTINGS = ("futures.max_scheduled=1000", "futures.retention_count=1000000")
+SETTINGS: tuple[str, ...] = ("futures.max_scheduled=1000", "futures.retention_count=1000000")
 """Outcomes are compared with events, so they are all kept."""
-
-KILLED = -9
 
 
 @dataclass(frozen=True)
@@ -78,6 +76,7 @@ class Ground:
         It is restarted by a fork, or `cold`, by the command that users start it with.
         """
         self.reset(beginning)
+        self.speak(dialects_for(story))
         steps = self.stage.folder / f"steps.{next(self._numbers)}"
         ledger = (beginning or self._first).ledger
         hand = self.hand("alice", Ledger(dict(ledger.plans), list(ledger.requests)))
@@ -107,6 +106,11 @@ class Ground:
                 return False
         assert code == KILLED, f"it ended with {code}; see {self.server.log_file}"
         return True
+
+    def speak(self, dialects: tuple[str, ...] | None) -> None:
+        """From its next start on the server speaks these dialects; None: what it speaks by itself."""
+        spoken = () if dialects is None else (f"futures.dialects={','.join(dialects)}",)
+        self.server.settings = (*SETTINGS, *spoken)
 
     def comes_back(self, hand: Hand, *, cold: bool = False) -> None:
         """Start the server in the ordinary way, ask again, wait until all is over, and judge."""

@@ -108,7 +108,7 @@ class Hand:
             return "GET", f"{CLIENT}/v3/{room}/messages?dir=b&limit={PAGE}", None
         plan = self.ledger.plans[mark]
         if act is Act.SCHEDULE:
-            return DIALECTS[plan.dialect].schedule(plan, room)
+            return DIALECTS[plan.dialect].schedule(plan, room, self.ledger.reply_to_first(plan))
         if act is Act.REPLACE:
             path = f"{CLIENT}/v3/{room}/state/{plan.type}/{quote(plan.state_key or '')}"
             return "PUT", path, {"body": "ordinary"}

@@ -57,13 +57,20 @@ class Countdown:
                 del self._awaited[0]
 
 
-def connect_by(factory: type[sqlite3.Connection]) -> None:
-    """From now on connections to databases are of this class, and checkpoint often."""
+class Watched:
+    """What is put before the class of every connection; `watch` says which."""
+
+
+def watch(watched: type[Watched]) -> None:
+    """From now on connections to databases are of this class, too, and checkpoint often."""
     module: Any = sqlite3
     connect = module.connect
 
-    def our_connect(*args: Any, **details: Any) -> sqlite3.Connection:
-        connection: sqlite3.Connection = connect(*args, factory=factory, **details)
+    def our_connect(
+        *args: Any, factory: type[sqlite3.Connection] = sqlite3.Connection, **details: Any
+    ) -> sqlite3.Connection:
+        both = type(watched.__name__, (watched, factory), {})
+        connection: sqlite3.Connection = connect(*args, factory=both, **details)
         connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
         return connection
 
@@ -73,14 +80,15 @@ def connect_by(factory: type[sqlite3.Connection]) -> None:
 def plant(step: Step) -> None:
     """Call `step` around everything that makes something durable, and around replies to numbered requests."""
 
-    class Stepping(sqlite3.Connection):
+    class Stepping(Watched):
         def execute(self, sql: str, *params: Any) -> sqlite3.Cursor:
+            execute = cast(Any, super()).execute
             words = sql.split()
             if words[0] in READS:
-                return super().execute(sql, *params)
+                return cast(sqlite3.Cursor, execute(sql, *params))
             # As in "INSERT INTO futures"; before a statement is after the one that came before it.
             step("before " + " ".join(words[: 2 if words[0] == "UPDATE" else 3]))
-            done = super().execute(sql, *params)
+            done: sqlite3.Cursor = execute(sql, *params)
             if words[0] == "COMMIT":
                 step("after COMMIT")
             return done
@@ -98,7 +106,7 @@ def plant(step: Step) -> None:
         # The reactor writes to sockets between two turns of timers.
         later(0, later, 0, step, "after the reply has left")
 
-    connect_by(Stepping)
+    watch(Stepping)
     request_class: Any = ApiHTTPRequest
     respond = request_class.respond
     request_class.respond = stepping_respond
@@ -107,7 +115,7 @@ def plant(step: Step) -> None:
 def serve(order: dict[str, Any]) -> None:
     """What a forked process does."""
     if order["kind"] == "record":
-        connect_by(sqlite3.Connection)
+        watch(Watched)
         recorder = Recorder(lambda: time.time_ns() // 1_000_000)
         recorder.install()
         with observed_requests(recorder.note):

@@ -109,6 +109,11 @@ class Ledger:
         """The requests about one future."""
         return [request for request in self.requests if request.mark == mark]
 
+    def reply_to_first(self, plan: Plan) -> dict[str, Any] | None:
+        """What the first future of a plan's group is known by; None when the plan itself is the first."""
+        first = next(other for other in self.plans.values() if other.group_name == plan.group_name)
+        return None if first is plan else self.reply_to_schedule(first.mark)
+
     def reply_to_schedule(self, mark: str) -> dict[str, Any] | None:
         """What the future is known by; None when nobody was told."""
         for request in self.of(mark):

@@ -21,6 +21,9 @@ from tests.crash.hands import NUMBER_HEADER, Gone
 
 READY_WITHIN_S = 30.0
 
+KILLED = -9
+"""How `kill -9` shows in an exit code."""
+
 
 class HttpLine:
     """A way to a server process; one connection for each request, so that none is repeated unasked."""
@@ -83,7 +86,7 @@ class Nursery:
         """Start `server` in another way than `ServerProcess.start` does; its PID once it answers requests.
 
         `kind` is "plain", "steps" (with `steps`, a file, and `dies_at`) or "record" (with `record`, a file).
-        None when it died before it was ready.
+        None when it was killed before it was ready.
         """
         _, _, _, *arguments = server.command()
         pid: int = self._order({"start": {"arguments": arguments, "log": str(server.log_file), **details}})
@@ -95,7 +98,9 @@ class Nursery:
                 line.call("GET", "/_matrix/client/versions", None, token="")
                 return pid
             except Gone:
-                if self.has_ended(pid):
+                code = self.exit_code(pid)
+                assert code in (None, KILLED), f"{server.label} ended with {code}; see {server.log_file}"
+                if code == KILLED:
                     return None
             assert time.monotonic() < ends, f"{server.label} did not start; see {server.log_file}"
             time.sleep(0.005)
@@ -114,12 +119,13 @@ class Nursery:
         self._alive.discard(pid)
         return int(self._order({"wait": pid}))
 
-    def has_ended(self, pid: int) -> bool:
-        """Whether it is over; if so, nobody may wait for it any more."""
-        if self._order({"look": pid}) is None:
-            return False
+    def exit_code(self, pid: int) -> int | None:
+        """How it ended, as `wait` tells it, and then nobody may wait for it any more; None while it lives."""
+        answer = self._order({"look": pid})
+        if answer is None:
+            return None
         self._alive.discard(pid)
-        return True
+        return int(answer)
 
     def _order(self, order: dict[str, Any]) -> Any:
         stdin, stdout = self._launcher.stdin, self._launcher.stdout

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.crash.hands import marked_events
 from tests.crash.ledger import Act, Ledger, Plan, Request
-from tests.crash.shapes import IN_SECONDS, is_beside
+from tests.crash.shapes import ENDED_BY_ANY_STATE, IN_SECONDS, is_beside
 
 FINALISED = (404, 409, 410)
 """How an action is answered that came too late."""
@@ -188,11 +188,11 @@ class _World:
                 self._end(mark)
 
     def _replace(self, request: Request) -> None:
-        """Ends futures of its own kind where the dialect says so (`tokens`: any state event does)."""
+        """Ends futures of its own kind where the dialect says so (`tokens` and its kin: always)."""
         target = self._plans[request.mark]
         for mark in list(self._due_ms):
             plan = self._plans[mark]
-            if plan.dialect == "tokens" and plan.state_key == target.state_key:
+            if plan.dialect in ENDED_BY_ANY_STATE and plan.state_key == target.state_key:
                 if request.ended_ms is not None and self._may_be_over(request):
                     raise NotImplementedError("stories replace state long before such a future is due")
                 self._drop(mark)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,6 +92,7 @@ class Recording:
     story_begins: int = 0
     name: str = NAME
     keys: SigningKeys = KEYS
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def at_its_end(self) -> Disk:
         """The disk when the last entry has happened."""
@@ -108,11 +109,12 @@ def record(
     start_ms: int | None = None,
     before: Recording | None = None,
     synchronous: str = "FULL",
+    **settings: Any,
 ) -> Recording:
     """Run `script` on a server over `start` (by default a new one, with Alice and her room) and record it.
 
     The server is not stopped: it is left as it is when the script ends. `before` is the recording that ended
-    with the files `start`.
+    with the files `start`. `settings` are the server's, in all of its lives.
     """
     ledger = Ledger() if before is None else Ledger(dict(before.ledger.plans), list(before.ledger.requests))
     world = World(seed=1 if before is None else 2)
@@ -123,7 +125,7 @@ def record(
     try:
         with folder_of(start or {}) as folder, observed_requests(recorder.note):
             database = opened(folder, synchronous)
-            server = world.add(NAME, database=database, keys=KEYS)
+            server = world.add(NAME, database=database, keys=KEYS, **settings)
             life = Life(world, ledger)
             if before is None:
                 alice = server.user("alice")
@@ -132,7 +134,15 @@ def record(
                 life.token, life.room_id = before.token, before.room_id
             begins = len(recorder.log) if before is None else 0
             script(life)
-            recording = Recording(ledger, life.token, life.room_id, start or {}, list(recorder.log), begins)
+            recording = Recording(
+                ledger,
+                life.token,
+                life.room_id,
+                start or {},
+                list(recorder.log),
+                begins,
+                settings=settings,
+            )
             on_disk = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".db-shm"}
             assert recording.at_its_end().kept() == on_disk, "the record does not explain the files"
             server.crash()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tests.crash.hands import Hand
 from tests.crash.ledger import Act
+from tests.crash.shapes import WITH_FUTURE_ID
 
 
 @dataclass
@@ -77,8 +78,11 @@ def by_query(teller: Teller) -> None:
     """What shipped clients do."""
     hand = teller.hand
     first, second = (hand.schedule(teller.delay(units), dialect="delay-query") for units in (2, 20))
+    third = hand.schedule(teller.delay(20), dialect="delay-query", state_key=hand.name)
     hand.restart(first)
     hand.cancel(second)
+    hand.replace(third)  # one's own state does not end it
+    hand.send(third)
     teller.wait(3)
     hand.look()
 
@@ -148,6 +152,56 @@ def newer_state_wins(teller: Teller) -> None:
     hand.look()
 
 
+def a_group_on_send_is_sent(teller: Teller) -> None:
+    """Groups and tokens through the ordinary endpoints: an action ends the group."""
+    hand = teller.hand
+    leave = hand.schedule(teller.delay(20), dialect="tokens-on-send", group="call")
+    hang_up = hand.schedule(None, dialect="tokens-on-send", group="call")
+    hand.restart(leave)
+    hand.send(hang_up)
+    hand.look()
+
+
+def groups_on_send_end(teller: Teller) -> None:
+    """One group is due, one is given up, one is ended by newer state."""
+    hand = teller.hand
+    leave = hand.schedule(teller.delay(3), dialect="tokens-on-send", group="call")
+    hand.schedule(None, dialect="tokens-on-send", group="call")
+    given_up = hand.schedule(teller.delay(20), dialect="tokens-on-send", group="other")
+    hand.schedule(None, dialect="tokens-on-send", group="other")
+    state = hand.schedule(teller.delay(20), dialect="tokens-on-send", state_key=hand.name)
+    hand.restart(leave)
+    hand.cancel(given_up)
+    hand.replace(state)
+    teller.wait(4)
+    hand.look()
+
+
+def a_child_is_sent(teller: Teller) -> None:
+    """A parent and its child by their future IDs: the child is sent and ends both."""
+    hand = teller.hand
+    parent = hand.schedule(teller.delay(20), dialect="future-id", group="call")
+    child = hand.schedule(None, dialect="future-id", group="call")
+    hand.restart(parent)
+    hand.send(child)
+    hand.look()
+
+
+def families_end(teller: Teller) -> None:
+    """One parent is due, one is given up with its child, one is ended by newer state."""
+    hand = teller.hand
+    parent = hand.schedule(teller.delay(3), dialect="future-id", group="call")
+    hand.schedule(None, dialect="future-id", group="call")
+    given_up = hand.schedule(teller.delay(20), dialect="future-id", group="other")
+    hand.schedule(None, dialect="future-id", group="other")
+    state = hand.schedule(teller.delay(20), dialect="future-id", state_key=hand.name)
+    hand.restart(parent)
+    hand.cancel(given_up)
+    hand.replace(state)
+    teller.wait(4)
+    hand.look()
+
+
 def a_batch(teller: Teller) -> None:
     """Now, and what is to follow, come together; an action ends it."""
     hand = teller.hand
@@ -162,6 +216,15 @@ def a_batch_is_given_up(teller: Teller) -> None:
     hand = teller.hand
     mark = hand.schedule(teller.delay(20), dialect="batch")
     hand.cancel(mark)
+    hand.look()
+
+
+def a_batch_is_due(teller: Teller) -> None:
+    """After a heartbeat nobody says anything any more: the batch's timeout is sent."""
+    hand = teller.hand
+    mark = hand.schedule(teller.delay(3), dialect="batch")
+    hand.restart(mark)
+    teller.wait(4)
     hand.look()
 
 
@@ -185,14 +248,24 @@ STORIES: tuple[Story, ...] = (
     a_group_is_discarded,
     a_group_is_due,
     newer_state_wins,
+    a_group_on_send_is_sent,
+    groups_on_send_end,
+    a_child_is_sent,
+    families_end,
     a_batch,
     a_batch_is_given_up,
     expiry,
 )
+"""For every dialect what it can do: schedule, restart, cancel, send, due, newer state, end of a group."""
 
 
-CROWDED_STORIES: tuple[Story, ...] = (all_at_once, state_races)
-"""Their line can `call_together`."""
+VIRTUAL_STORIES: tuple[Story, ...] = (all_at_once, state_races, a_batch_is_due)
+"""For worlds with a line that can `call_together`, and in which seconds cost nothing."""
+
+
+def dialects_for(story: Story) -> tuple[str, ...] | None:
+    """What the server of a story must speak; None when any server will do."""
+    return WITH_FUTURE_ID if story in (a_child_is_sent, families_end) else None
 
 
 def look(teller: Teller) -> None:
@@ -216,13 +289,17 @@ def a_few_left_waiting(teller: Teller) -> None:
     hand.restart(far)
 
 
+OTHERS_LEFT_WAITING = ("delay-query", "tokens-on-send", "batch", "will-expire")
+
 MORE_THAN_A_SLICE = 20
 """So many overdue futures do not go out in one commit (`scheduler.SLICE_SENDS`)."""
 
 
 def many_left_waiting(teller: Teller) -> None:
-    """The same, with more than go out at once."""
+    """The same, with one of each other dialect, and more than go out at once."""
     a_few_left_waiting(teller)
     hand = teller.hand
+    for dialect in OTHERS_LEFT_WAITING:
+        hand.schedule(teller.delay(6), dialect=dialect)
     for _ in range(MORE_THAN_A_SLICE):
         hand.schedule(teller.delay(6))

@@ -21,17 +21,22 @@ from tests.crash.grounds import PACE_MS, Ground
 from tests.crash.ledger import Ledger
 from tests.crash.recorded_disk import Replied, Synced, can_record
 from tests.crash.recorded_world import DATABASE, Recording
-from tests.crash.stories import STORIES, Story, Teller, a_group_is_sent, given_up, sent_on_command
+from tests.crash.stories import STORIES, Story, Teller, dialects_for, sent_on_command
 
 pytestmark = [
     pytest.mark.process,
     pytest.mark.skipif(not can_record(), reason="this build of Python hides its SQLite"),
 ]
 
+ANYWHERE = [story for story in STORIES if dialects_for(story) is None]
+ELSEWHERE = [story for story in STORIES if dialects_for(story) is not None]
+
 
 def recorded(ground: Ground, stories: Sequence[Story]) -> Recording:
     """The record of a server process that lives through these stories, all at the same time."""
+    dialects = dialects_for(stories[0])
     ground.reset()
+    ground.speak(dialects)
     data = ground.server.data_dir
     start = {DATABASE: (data / DATABASE).read_bytes()}
     keys = load_or_create(data, ground.server.server_name, SystemEntropy())
@@ -48,8 +53,9 @@ def recorded(ground: Ground, stories: Sequence[Story]) -> Recording:
         list(pool.map(tell, stories))
     assert ground.nursery.stop(pid) == 0
     log = pickle.loads(record.read_bytes())
+    settings = {} if dialects is None else {"futures__dialects": dialects}
     recording = Recording(
-        ledger, ground.token, ground.room_id, start, log, 0, ground.server.server_name, keys
+        ledger, ground.token, ground.room_id, start, log, 0, ground.server.server_name, keys, settings
     )
     assert recording.at_its_end().kept()[DATABASE] == (data / DATABASE).read_bytes(), (
         "the record is not whole"
@@ -57,8 +63,10 @@ def recorded(ground: Ground, stories: Sequence[Story]) -> Recording:
     return recording
 
 
-def test_no_reply_precedes_its_sync(ground: Ground) -> None:
-    recording = recorded(ground, (sent_on_command, given_up, a_group_is_sent))
+@pytest.mark.parametrize("stories", [ANYWHERE, ELSEWHERE], ids=["any server", "future-id"])
+def test_no_reply_precedes_its_sync(ground: Ground, stories: Sequence[Story]) -> None:
+    """Whatever is acknowledged, in every dialect."""
+    recording = recorded(ground, stories)
     campaign = Campaign(recording)
     campaign.run_replies()
     assert campaign.points == len(recording.ledger.requests)
@@ -76,7 +84,7 @@ def test_a_reply_that_precedes_its_sync_is_caught(ground: Ground) -> None:
 
 @pytest.mark.full
 def test_no_power_cut_of_a_busy_server_breaks_a_promise(ground: Ground) -> None:
-    campaign = Campaign(recorded(ground, STORIES), torn=1)
+    campaign = Campaign(recorded(ground, ANYWHERE), torn=1)
     campaign.run()
     print(campaign.summary())
     assert campaign.restarts > len(campaign.recording.ledger.requests)

@@ -11,10 +11,10 @@ import pytest
 
 from minihs.processes import ServerProcess
 from tests.crash.comeback import all_is_over, gather_evidence, repeat_requests
-from tests.crash.grounds import KILLED, PACE_MS
+from tests.crash.grounds import PACE_MS
 from tests.crash.hands import Gone, Hand
 from tests.crash.ledger import Ledger
-from tests.crash.nursery import HttpLine, Nursery
+from tests.crash.nursery import KILLED, HttpLine, Nursery
 from tests.crash.promises import check
 from tests.crash.shapes import CLIENT
 from tests.crash.stories import Teller, a_group_is_due
