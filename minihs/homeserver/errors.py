@@ -88,5 +88,9 @@ class UnableToGrantJoin(HomeserverError):
     """A condition of a restricted room holds, but nobody here can invite (400 `M_UNABLE_TO_GRANT_JOIN`)."""
 
 
+class InviteBlocked(Forbidden):
+    """The user takes no invites (403 `M_INVITE_BLOCKED`)."""
+
+
 class BadState(Forbidden):
     """The state is not what the change starts from: ending a ban that is none (403 `M_BAD_STATE`)."""

@@ -132,6 +132,7 @@ TRANSLATIONS: dict[type[Exception], Callable[[Any], MatrixError]] = {
     refusals.InvalidRoomState: _plain(400, "M_INVALID_ROOM_STATE"),
     refusals.AliasTaken: _plain(409, "M_UNKNOWN"),
     refusals.BadAlias: _plain(400, "M_BAD_ALIAS"),
+    refusals.InviteBlocked: _plain(403, "M_INVITE_BLOCKED"),
     refusals.BadState: _plain(403, "M_BAD_STATE"),
     refusals.StillInRoom: _plain(400, "M_UNKNOWN"),
     refusals.UnableToAuthoriseJoin: _plain(400, "M_UNABLE_TO_AUTHORISE_JOIN"),

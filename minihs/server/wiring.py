@@ -20,6 +20,7 @@ from minihs.federation.signing_keys import SigningKeys
 from minihs.homeserver.accounts.account_data import AccountData
 from minihs.homeserver.accounts.devices import Devices
 from minihs.homeserver.accounts.filters import Filters
+from minihs.homeserver.accounts.invite_permission import InvitePermission
 from minihs.homeserver.accounts.passwords import PasswordCost, Passwords
 from minihs.homeserver.accounts.profiles import Profiles
 from minihs.homeserver.accounts.push_rules import PushRules
@@ -148,6 +149,7 @@ async def wire(
     # Accounts.
     user_store, device_store, profile_store = UserStore(reader), DeviceStore(reader), ProfileStore(reader)
     account_data_store = AccountDataStore(reader)
+    invite_permission = InvitePermission(account_data_store)
     account_data_stream = Stream(await account_data_store.max_position())
     account_data = AccountData(account_data_store, writer, account_data_stream)
     sessions = Sessions(AccessTokenStore(reader), device_store, writer, clock=clock, entropy=entropy)
@@ -255,6 +257,7 @@ async def wire(
         memberships=memberships,
         writer=writer,
         restricted_joins=restricted_joins,
+        invite_permission=invite_permission,
         remote=inbound.remote_memberships,
         profile_of=profiles.in_member_events,
         note_forgotten=room_service.purges.note,
@@ -329,6 +332,7 @@ async def wire(
             rehearsed=room_service.rehearsed,
             events=events,
             memberships=memberships,
+            invite_permission=invite_permission,
             writer=writer,
             profile_of=profiles.in_member_events,
             directory=directory,

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from minihs.events.event import Event
 from minihs.events.ids import DeviceID, EventID, RoomAlias, RoomID, ServerName, UserID, server_name_of
 from minihs.events.versions import ROOM_VERSIONS
+from minihs.homeserver.accounts.invite_permission import InvitePermission
 from minihs.homeserver.accounts.sessions import Requester, UnknownToken
 from minihs.homeserver.elsewhere.protocols import AliasTarget
 from minihs.homeserver.elsewhere.server_acls import ServerACLs
@@ -48,6 +49,7 @@ from minihs.http.limits import RateLimiter
 from minihs.http.routing import Router
 from minihs.http.site import ApiFactory
 from minihs.platform.clock import Clock
+from minihs.store.account_data import AccountDataStore
 from minihs.store.along import Along
 from minihs.store.directory import DirectoryStore
 from minihs.store.memberships import MembershipStore
@@ -195,6 +197,7 @@ class RoomsWorld(RoomServer):
             memberships=memberships,
             writer=self.writer,
             restricted_joins=self.restricted_joins,
+            invite_permission=InvitePermission(AccountDataStore(self.database.reader)),
             remote=self.elsewhere,
             profile_of=profile_of,
             note_forgotten=self.service.purges.note,

@@ -21,6 +21,7 @@ from minihs.events.ids import (
 from minihs.events.signatures import Signer, sign_pdu
 from minihs.events.versions import RoomVersion
 from minihs.federation.admission import Admission, Dropped
+from minihs.homeserver.accounts.invite_permission import InvitePermission
 from minihs.homeserver.elsewhere.distant_rooms import DistantRooms, stripped
 from minihs.homeserver.elsewhere.handshakes import member_event
 from minihs.homeserver.elsewhere.server_acls import ServerACLs
@@ -43,6 +44,7 @@ class InvitedServer:
         admission: Admission,
         distant_rooms: DistantRooms,
         has_account: Callable[[UserID], Awaitable[bool]],
+        invite_permission: InvitePermission,
     ) -> None:
         self._signer = signer
         self._rooms = rooms
@@ -50,6 +52,7 @@ class InvitedServer:
         self._admission = admission
         self._distant_rooms = distant_rooms
         self._has_account = has_account
+        self._invite_permission = invite_permission
 
     async def invite(
         self,
@@ -64,7 +67,7 @@ class InvitedServer:
         """The invite with our signature; kept, durably, for a user who is not in the room.
 
         Raises InvalidParam for what is no genuine invite by `origin` for a user of ours, Forbidden for
-        somebody who has no account here or a room whose ACL keeps `origin` out.
+        somebody who has no account here or takes no invites, or a room whose ACL keeps `origin` out.
         """
         event = member_event(
             pdu,
@@ -85,6 +88,7 @@ class InvitedServer:
         told = await self._stripped_state(version, room_id, room_state)
         if not await self._has_account(user_id):
             raise Forbidden(f"There is nobody called {user_id} here.")
+        await self._invite_permission.check(user_id)
         resident = await self._check_known_room(origin, room_id)
         signed = sign_pdu(event.pdu, version, self._signer)
         if not resident:

@@ -14,6 +14,7 @@ from minihs.federation.inbound import InboundEvents
 from minihs.federation.outliers import Outliers
 from minihs.federation.remote_lookups import RemoteLookups
 from minihs.federation.remote_rooms import Client, RemoteRooms
+from minihs.homeserver.accounts.invite_permission import InvitePermission
 from minihs.homeserver.elsewhere.backfill import Backfill
 from minihs.homeserver.elsewhere.distant_rooms import DistantRooms
 from minihs.homeserver.elsewhere.distant_times import DistantTimes
@@ -34,6 +35,7 @@ from minihs.platform.clock import Clock
 from minihs.platform.lanes import Lanes
 from minihs.platform.workers import Workers
 from minihs.rooms.judge import THE_RULES, Judge
+from minihs.store.account_data import AccountDataStore
 from minihs.store.distant_rooms import DistantRoomStore
 from minihs.store.history import HistoryStore
 from minihs.store.inbound import InboundStore
@@ -163,6 +165,7 @@ def make_inbound_federation(
             admission=admission,
             distant_rooms=distant_rooms,
             has_account=has_account,
+            invite_permission=InvitePermission(AccountDataStore(reader)),
         ),
         serving=serving,
         spaces=SpaceServing(acls=acls, summaries=summaries),

@@ -125,7 +125,7 @@ class RoomCreation:
         """Make a room and everything in it, then invite the users of other servers.
 
         An invite that cannot be delivered for now does not undo the room; one that is refused is reported.
-        Raises RoomInUse, InvalidRoomState, BadContent, InvalidParam, BadAlias, and what
+        Raises RoomInUse, InvalidRoomState, BadContent, InvalidParam, BadAlias, InviteBlocked, and what
         `RemoteMembership.invite_remote` raises for a refusal.
         """
         alias = self._alias(wanted)
@@ -198,6 +198,7 @@ class RoomCreation:
     async def _invites(self, wanted: NewRoom, invited: Sequence[UserID]) -> list[InitialState]:
         states = []
         for user_id in invited:
+            await self._membership.check_takes_invites(user_id)
             content = {**await self._profile_of(user_id), "membership": "invite"}
             if wanted.is_direct:
                 content["is_direct"] = True

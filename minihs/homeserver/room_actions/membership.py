@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from minihs.events.event import StateKey
 from minihs.events.ids import EventID, RoomID, ServerName, UserID, server_name_of
+from minihs.homeserver.accounts.invite_permission import InvitePermission
 from minihs.homeserver.elsewhere.protocols import RemoteMembership
 from minihs.homeserver.errors import (
     BadState,
@@ -62,6 +63,7 @@ class Membership:
         memberships: MembershipStore,
         writer: Writer,
         restricted_joins: RestrictedJoins,
+        invite_permission: InvitePermission,
         remote: RemoteMembership,
         profile_of: ProfileOf,
         note_forgotten: Callable[[Batch, RoomID], None],
@@ -73,6 +75,7 @@ class Membership:
         self._memberships = memberships
         self._writer = writer
         self._restricted_joins = restricted_joins
+        self._invite_permission = invite_permission
         self._remote = remote
         self._profile_of = profile_of
         self._note_forgotten = note_forgotten
@@ -198,6 +201,10 @@ class Membership:
             return await self._kick(sender, room_id, target, content, along)
         return await self._send(sender, room_id, target, content, along)
 
+    async def check_takes_invites(self, user_id: UserID) -> None:
+        """Raise InviteBlocked when a user of ours takes no invites."""
+        await self._invite_permission.check(user_id)
+
     async def lets_guests_in(self, room_id: RoomID) -> bool:
         """Whether guests may be in the room (Client-Server API, "Guest Access", server behaviour)."""
         event = await self._rooms.state_event(room_id, *GUEST_ACCESS)
@@ -302,6 +309,7 @@ class Membership:
             await self._check_joined(sender, room_id)
             return current.event_id
         if ours:
+            await self._invite_permission.check(target)
             return await self._send(
                 sender, room_id, target, {**await self._profile_of(target), **content}, along
             )

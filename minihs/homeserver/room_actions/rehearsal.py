@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from minihs.events.event import Event
 from minihs.events.ids import RoomID, ServerName, UserID
+from minihs.homeserver.accounts.invite_permission import InvitePermission
 from minihs.homeserver.room_actions.directory import Directory
 from minihs.homeserver.room_actions.membership import Membership, ProfileOf
 from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
@@ -50,6 +51,7 @@ def make_rehearsal(
     rehearsed: Rooms,
     events: EventStore,
     memberships: MembershipStore,
+    invite_permission: InvitePermission,
     writer: Writer,
     profile_of: ProfileOf,
     directory: Directory,
@@ -61,6 +63,7 @@ def make_rehearsal(
         memberships=memberships,
         writer=writer,
         restricted_joins=RestrictedJoins(server_name=server_name, rooms=rehearsed, memberships=memberships),
+        invite_permission=invite_permission,
         remote=_NobodyElsewhere(rehearsed),
         profile_of=profile_of,
         note_forgotten=_nothing,

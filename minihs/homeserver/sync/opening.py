@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from minihs.events.ids import RoomID, UserID
+from minihs.homeserver.accounts.invite_permission import InvitePermission
 from minihs.homeserver.history.event_format import EventFormat
 from minihs.homeserver.history.event_visibility import EventVisibility
 from minihs.homeserver.history.events_by_time import (
@@ -111,7 +112,8 @@ async def open_sync_service(
         wake_user=lambda user_id: notifier.wake((user_id,)),
     )
     feed.end_typing_in(typing)
-    private_data = PrivateData(AccountDataStore(reader), account_data_stream)
+    account_data_store = AccountDataStore(reader)
+    private_data = PrivateData(account_data_store, account_data_stream)
     ephemeral = Ephemeral(typing, receipts, receipt_store)
     entries = RoomEntries(
         recent=recent,
@@ -126,6 +128,7 @@ async def open_sync_service(
         ),
         stripped=StrippedRooms(rooms, events),
         private_data=private_data,
+        invite_permission=InvitePermission(account_data_store),
         ephemeral=ephemeral,
         lazy_members=LazyMembers(),
     )

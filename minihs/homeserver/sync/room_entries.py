@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from minihs.events.ids import RoomID
+from minihs.homeserver.accounts.invite_permission import InvitePermission
 from minihs.homeserver.history.event_filter import field_paths
 from minihs.homeserver.history.event_format import Reader
 from minihs.homeserver.history.recent_events import RecentEvents
@@ -40,6 +41,7 @@ class RoomEntries:
         sections: RoomSections,
         stripped: StrippedRooms,
         private_data: PrivateData,
+        invite_permission: InvitePermission,
         ephemeral: Ephemeral,
         lazy_members: LazyMembers,
     ) -> None:
@@ -49,6 +51,7 @@ class RoomEntries:
         self._sections = sections
         self._stripped = stripped
         self._private_data = private_data
+        self._invite_permission = invite_permission
         self._ephemeral = ephemeral
         self._lazy_members = lazy_members
 
@@ -174,6 +177,8 @@ class RoomEntries:
             if since is not None and record.position <= since and not moment.request.full_state:
                 continue
             if _is_unwanted_invite(record, ignored) or not moment.request.filter.room.lets_through(room_id):
+                continue
+            if record.membership == "invite" and await self._invite_permission.blocks(moment.request.user_id):
                 continue
             entry = await self._stripped.entry(moment.request.user_id, record)
             sections.setdefault(record.membership, {})[room_id] = entry
