@@ -19,13 +19,15 @@ U = "/_matrix/client/unstable/org.matrix.msc4140"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """An event to be sent in `delay_ms`."""
+    """An event to be sent in `delay_ms`. `now` is the content of one that is sent at once, in the same
+    request, where the dialect can do that (`batch`)."""
 
     room_id: str
     type: str
     content: dict[str, Any]
     state_key: str | None = None
     delay_ms: int
+    now: dict[str, Any] | None = None
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -181,6 +183,8 @@ async def batch(client: Client, plan: Plan) -> Handle:
         "send_on_timeout": part,
         "send_on_action": {"now": part},
     }
+    if plan.now is not None:
+        body["send_now"] = {**part, "content": plan.now}
     path = f"{V3}{_base(plan)}/send/future/{client.txn()}"
     reply = await _ask(client, "PUT", path, body)
     token = {"future_token": reply["future_token"]}

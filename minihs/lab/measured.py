@@ -17,6 +17,9 @@ from minihs.lab.report import Report, Table
 _MARK = re.compile(r"<!-- (small )?(table: (?P<title>[^\n]+?)|verdicts) -->\n(?P<old>(?:[^\n]+\n)*)")
 
 
+_NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
+
+
 def filled(page: str, report: Report, size: Size) -> str:
     """The page with what this run found; LookupError when a mark asks for a table that the run has not."""
     tables = {table.title: table for table in report.tables}
@@ -31,6 +34,27 @@ def filled(page: str, report: Report, size: Size) -> str:
         return head + "\n" + (_verdicts(report) if title is None else _table(tables[title]))
 
     return _MARK.sub(fill, page)
+
+
+def drifted(page: str, report: Report, size: Size) -> list[str]:
+    """Lines of the page that tell something else than this run. Words must be the same, and numbers the same
+    but for a tenth: what travels between servers changes a little with each release."""
+    there = page.splitlines()
+    found = filled(page, report, size).splitlines()
+    if len(there) != len(found):
+        return [f"{len(there)} lines on the page, {len(found)} with the numbers of this run"]
+    return [f"{old}\n{new}" for old, new in zip(there, found, strict=True) if not _alike(old, new)]
+
+
+def _alike(old: str, new: str) -> bool:
+    if _NUMBER.sub("#", old) != _NUMBER.sub("#", new):
+        return False
+    pairs = zip(_NUMBER.findall(old), _NUMBER.findall(new), strict=True)
+    return all(_near(float(one.replace(",", "")), float(other.replace(",", ""))) for one, other in pairs)
+
+
+def _near(one: float, other: float) -> bool:
+    return abs(one - other) <= max(1.0, 0.1 * abs(other))
 
 
 def marks(page: str, size: Size) -> list[str]:

@@ -165,11 +165,12 @@ async def lab(run: Run) -> None:
         reached=seconds < 1,
     )
 
-    from minihs.lab.experiments import call_membership
+    from minihs.lab.experiments.call_played import Scale, play
+    from minihs.lab.experiments.call_ways import Heartbeats
 
-    scale = call_membership.Scale(20, 10) if run.quick else call_membership.Scale(100, 60)
+    scale = Scale(20, 10) if run.quick else Scale(100, 60)
     started = time.perf_counter()
-    outcome = call_membership.play(1, scale, call_membership.WAYS[0]())
+    outcome = play(1, scale, Heartbeats())
     seconds = time.perf_counter() - started
     run.results.report(
         f"call-membership, {scale.participants} participants, {scale.minutes} minutes, heartbeats",

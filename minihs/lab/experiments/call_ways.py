@@ -32,6 +32,28 @@ RESEND_MS = 120_000
 EXPIRES_MS = 300_000
 """Memberships that are sent again every two minutes expire after five."""
 PATIENCE_MS = 4_000
+OBSERVERS = 3
+"""So many participants on each server, whose views of a polled SFU are followed; all others poll, too."""
+
+
+def membership(participant: Participant) -> dict[str, Any]:
+    """What a client of MatrixRTC says of itself, in size and shape."""
+    device = f"{participant.client.device_id}"
+    return {
+        "application": "m.call",
+        "call_id": "",
+        "scope": "m.room",
+        "device_id": device,
+        "expires": EXPIRES_MS,
+        "focus_active": {"type": "livekit", "focus_selection": "oldest_membership"},
+        "foci_preferred": [
+            {
+                "type": "livekit",
+                "livekit_service_url": "https://sfu.example.org/livekit/jwt",
+                "livekit_alias": "!a-room-of-the-call:hs1",
+            }
+        ],
+    }
 
 
 class Participant(msgspec.Struct):
@@ -109,7 +131,7 @@ class Call:
         """Say that the participant is in the call, until it has been heard."""
         path = f"/rooms/{in_path(self.room_id)}/state/{CALL}/{in_path(participant.user_id)}"
         while self.present(participant):
-            if await self.ask(participant, "PUT", path, json={"call": "on"}) == 200:
+            if await self.ask(participant, "PUT", path, json=membership(participant)) == 200:
                 return
             await self.world.sleep(1_000)
 
@@ -143,9 +165,12 @@ class Heartbeats(Way):
     name = "future, heartbeats"
     what = f"a leave in {LEAVE_AFTER_MS // 1000} s, restarted by the client every {BEAT_MS // 1000} s"
 
+    def __init__(self, leave_after_ms: int = LEAVE_AFTER_MS) -> None:
+        self.leave_after_ms = leave_after_ms
+
     async def live(self, call: Call, participant: Participant) -> None:
         await call.announce(participant)
-        handle = await call.leave_later(participant, LEAVE_AFTER_MS)
+        handle = await call.leave_later(participant, self.leave_after_ms)
         while handle is not None and await call.pause(participant, BEAT_MS):
             try:
                 answer = await handle.command("restart")
@@ -153,7 +178,7 @@ class Heartbeats(Way):
                 continue
             if answer.status in (404, 409) and call.present(participant):
                 await call.announce(participant)
-                handle = await call.leave_later(participant, LEAVE_AFTER_MS)
+                handle = await call.leave_later(participant, self.leave_after_ms)
 
 
 class Delegated(Way):
@@ -164,7 +189,11 @@ class Delegated(Way):
     )
 
     def begin(self, call: Call) -> None:
-        self._sfu = {name: call.world.person(f"sfu-{name}", on=name) for name in call.world.servers}
+        world = call.world
+        self._sfu = {
+            name: world.people.get(f"sfu-{name}") or world.person(f"sfu-{name}", on=name)
+            for name in world.servers
+        }
 
     async def live(self, call: Call, participant: Participant) -> None:
         await call.announce(participant)
@@ -206,10 +235,14 @@ class SyncLoop(Way):
     name = "sync loop (MSC4018)"
     what = f"the server ends the membership {SYNC_GONE_MS // 1000} s after the last /sync of the client"
 
-    def begin(self, call: Call) -> None:
+    def __init__(self) -> None:
         self._handles: dict[str, Handle] = {}
-        self._call = call
-        call.world.wire.on_request.append(self._heard)
+        self._calls: list[Call] = []
+
+    def begin(self, call: Call) -> None:
+        if not self._calls:
+            call.world.wire.on_request.append(self._heard)
+        self._calls.append(call)
 
     async def live(self, call: Call, participant: Participant) -> None:
         await call.announce(participant)
@@ -247,14 +280,15 @@ class SyncLoop(Way):
 
     def _anew(self, handle: Handle) -> None:
         """The server had taken the client for gone: it is in the call again."""
-        for participant in self._call.participants:
-            if participant.client is handle.owner and self._call.present(participant):
-                Deferred.fromCoroutine(self._again(participant))
+        for call in self._calls:
+            for participant in call.participants:
+                if participant.client is handle.owner and call.present(participant):
+                    Deferred.fromCoroutine(self._again(call, participant))
 
-    async def _again(self, participant: Participant) -> None:
+    async def _again(self, call: Call, participant: Participant) -> None:
         self._handles.pop(participant.client.name, None)
-        await self._call.announce(participant)
-        handle = await self._call.leave_later(participant, SYNC_GONE_MS)
+        await call.announce(participant)
+        handle = await call.leave_later(participant, SYNC_GONE_MS)
         if handle is not None:
             self._handles[participant.client.name] = handle
 
@@ -263,8 +297,40 @@ class PolledSfu(Way):
     name = "polling the SFU"
     what = f"everybody asks the SFU every {BEAT_MS // 1000} s who is there; the room says nothing of it"
 
+    def __init__(self) -> None:
+        self.polls = 0
+        self.noticed: list[Heard] = []
+        """What those who are followed saw."""
+        self._followed: set[str] = set()
+
+    def begin(self, call: Call) -> None:
+        self._followed |= {
+            participant.user_id
+            for server in call.servers
+            for participant in [
+                each
+                for each in call.participants
+                if each.client.server.name == server and each.vanishes_ms is None
+            ][:OBSERVERS]
+        }
+
     async def live(self, call: Call, participant: Participant) -> None:
         await call.announce(participant)
+        missed: set[str] = set()
+        while await call.pause(participant, BEAT_MS):
+            self.polls += 1
+            if participant.user_id in self._followed:
+                for other in call.participants:
+                    if other.user_id not in missed and _media_gone(call, other):
+                        missed.add(other.user_id)
+                        server = participant.client.server.name
+                        self.noticed.append(Heard(call.world.now_ms, server, other.user_id, False, False))
+
+
+def _media_gone(call: Call, participant: Participant) -> bool:
+    """Whether the SFU has had no media of somebody for so long that it takes them for gone."""
+    gone_ms = participant.vanishes_ms
+    return gone_ms is not None and call.world.now_ms >= gone_ms + MEDIA_TIMEOUT_MS
 
 
 WAYS: tuple[type[Way], ...] = (Heartbeats, Delegated, Resent, SyncLoop, PolledSfu)
