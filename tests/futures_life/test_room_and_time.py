@@ -28,7 +28,7 @@ def last(user: Client, room_id: str) -> dict[str, Any]:
 @pytest.mark.parametrize("step_ms", [-HOUR_MS, HOUR_MS])
 @each_way
 def test_a_step_of_the_wall_clock_neither_fires_nor_stalls(way: Way, scene: Scene, step_ms: int) -> None:
-    """A machine that slept looks like one: its wall clock is ahead, no time has passed for the process."""
+    """Machines of a world do not sleep; those that do: `test_suspended_machine`."""
     way.schedule(scene.bob, scene.room_id, 5_000, text())
     began_ms = scene.world["hs1"].clock.wall_ms()
     scene.world["hs1"].set_clock(skew_ms=step_ms)
