@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import msgspec
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from minihs.config import Config
-from minihs.events.ids import parse_server_name
+from minihs.events.ids import RoomID, parse_server_name
 from minihs.federation.client import FederationClient
 from minihs.federation.connecting import Connector
 from minihs.federation.discovery import Discovery
@@ -16,11 +21,14 @@ from minihs.federation.retries import RetryPolicy, RetryTable
 from minihs.federation.sender import FederationSender
 from minihs.federation.signing_keys import SigningKeys
 from minihs.federation.well_known import WellKnownClient
+from minihs.homeserver.rooms.service import Rooms
 from minihs.server.platform import Platform
 from minihs.store.database import Database
 from minihs.store.destinations import DestinationStore
 from minihs.store.server_keys import ServerKeyStore
 from minihs.store.writer import Writer
+
+log = Logger()
 
 
 class Federation(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,3 +88,20 @@ def wire_federation(
         verifier=RequestVerifier(keys.server_name, keyring, sender.sign_of_life),
         sender=sender,
     )
+
+
+def edu_publisher(rooms: Rooms, sender: FederationSender) -> Callable[[RoomID, Mapping[str, Any]], None]:
+    """Hands an EDU to the queues of the other servers in a room."""
+
+    async def publish(room_id: RoomID, edu: Mapping[str, Any]) -> None:
+        servers = await rooms.joined_servers(room_id)
+        # Whoever types is only ever typing or not: a notice that has not left yet is replaced by the next.
+        typing = edu["edu_type"] == "m.typing"
+        sender.send_edu(servers, edu, ("m.typing", room_id, edu["content"]["user_id"]) if typing else None)
+
+    def start(room_id: RoomID, edu: Mapping[str, Any]) -> None:
+        Deferred.fromCoroutine(publish(room_id, edu)).addErrback(
+            lambda failure: log.failure("an EDU was not sent", failure)
+        )
+
+    return start

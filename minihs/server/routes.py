@@ -46,7 +46,9 @@ def client_routes(parts: Parts) -> list[Route]:
         client_api.admin.Admin(parts.users, parts.devices),
         client_api.rooms.CreateRoom(parts.creation, supported(config.rooms.default_version)),
         Undelayed(
-            client_api.membership.Membership(parts.membership, parts.directory, parts.third_party_invites)
+            client_api.membership.Membership(
+                parts.membership, parts.finding.directory, parts.third_party_invites
+            )
         ),
         client_api.send.Send(parts.sending, parts.transactions, dialects.claim),
         Undelayed(client_api.redaction.Redaction(parts.sending, parts.transactions)),
@@ -54,9 +56,9 @@ def client_routes(parts: Parts) -> list[Route]:
             view=parts.view, event_format=sync.event_format, sending=parts.sending, claim=dialects.claim
         ),
         client_api.members.Members(parts.view, sync.event_format),
-        client_api.aliases.Aliases(parts.directory, parts.view),
-        client_api.public_rooms.PublicRooms(parts.published),
-        client_api.spaces.Spaces(parts.hierarchy, parts.previews, parts.directory),
+        client_api.aliases.Aliases(parts.finding.directory, parts.view),
+        client_api.public_rooms.PublicRooms(parts.finding.published),
+        client_api.spaces.Spaces(parts.finding.hierarchy, parts.finding.previews, parts.finding.directory),
         client_api.upgrade.Upgrade(parts.upgrades),
         client_api.sync.SyncApi(sync.sync, parts.filter_store.maybe_filter),
         client_api.messages.Messages(sync.timeline),
@@ -90,12 +92,12 @@ def federation_routes(parts: Parts) -> list[Route]:
             server_name=signer.server_name, clock=parts.clock, serving=inbound.serving
         ),
         federation_api.query.Query(
-            server_name=signer.server_name, directory=parts.directory, profiles=parts.profiles
+            server_name=signer.server_name, directory=parts.finding.directory, profiles=parts.profiles
         ),
         federation_api.user_devices.UserDevices(
             server_name=signer.server_name, users=parts.user_store, devices=parts.device_store
         ),
-        federation_api.public_rooms.PublicRooms(parts.published),
+        federation_api.public_rooms.PublicRooms(parts.finding.published),
     )
     return [route for chapter in chapters for route in chapter.routes()]
 

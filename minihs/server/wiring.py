@@ -6,16 +6,13 @@ Where two parts need each other, the earlier one is given a function that asks t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from minihs.config import Config
 from minihs.events.ids import RoomID, UserID
 from minihs.federation.remote_lookups import Direction, FoundEvent
-from minihs.federation.sender import FederationSender
 from minihs.federation.signing_keys import SigningKeys
 from minihs.homeserver.accounts.account_data import AccountData
 from minihs.homeserver.accounts.devices import Devices
@@ -27,30 +24,23 @@ from minihs.homeserver.accounts.push_rules import PushRules
 from minihs.homeserver.accounts.sessions import Sessions
 from minihs.homeserver.accounts.users import Users
 from minihs.homeserver.elsewhere.opening import InboundFederation, make_inbound_federation
-from minihs.homeserver.elsewhere.remote_queries import RemoteAliases, RemoteUserProfiles
-from minihs.homeserver.elsewhere.remote_spaces import RememberedSpaces
+from minihs.homeserver.elsewhere.remote_queries import RemoteUserProfiles
 from minihs.homeserver.futures.administration import FutureAdministration
 from minihs.homeserver.futures.news import FutureNews
 from minihs.homeserver.futures.opening import FutureService
 from minihs.homeserver.history.event_filter import parse_filter
 from minihs.homeserver.room_actions.carried_settings import CarriedSettings
 from minihs.homeserver.room_actions.creation import RoomCreation
-from minihs.homeserver.room_actions.directory import Directory
 from minihs.homeserver.room_actions.guest_access import GuestAccess
-from minihs.homeserver.room_actions.hierarchy import Hierarchy
-from minihs.homeserver.room_actions.known_servers import KnownServers
 from minihs.homeserver.room_actions.membership import Membership
-from minihs.homeserver.room_actions.published_rooms import PublishedRooms
 from minihs.homeserver.room_actions.rehearsal import make_rehearsal
 from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
-from minihs.homeserver.room_actions.room_previews import RoomPreviews
 from minihs.homeserver.room_actions.room_summaries import RoomSummaries
 from minihs.homeserver.room_actions.sending import Sending
 from minihs.homeserver.room_actions.third_party_invites import ThirdPartyInvites
 from minihs.homeserver.room_actions.upgrade import RoomUpgrade
 from minihs.homeserver.room_actions.view import RoomView
 from minihs.homeserver.rooms.opening import RoomService, open_room_service
-from minihs.homeserver.rooms.service import Rooms
 from minihs.homeserver.sync.opening import SyncService, open_sync_service
 from minihs.homeserver.sync.read_markers import ReadMarkers
 from minihs.homeserver.transactions import Transactions
@@ -58,7 +48,8 @@ from minihs.http.dialects.table import Dialects
 from minihs.http.limits import Limit, RateLimiter, limits_with
 from minihs.platform.clock import Clock
 from minihs.platform.entropy import Entropy
-from minihs.server.federation import Federation, wire_federation
+from minihs.server.federation import Federation, edu_publisher, wire_federation
+from minihs.server.finding_rooms import FindingRooms, wire_finding_rooms
 from minihs.server.futures import wire_futures
 from minihs.server.platform import CannotStart, Platform
 from minihs.server.policies import Policies
@@ -104,10 +95,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     room_service: RoomService
     membership: Membership
     third_party_invites: ThirdPartyInvites
-    directory: Directory
-    published: PublishedRooms
-    previews: RoomPreviews
-    hierarchy: Hierarchy
+    finding: FindingRooms
     creation: RoomCreation
     upgrades: RoomUpgrade
     sending: Sending
@@ -204,7 +192,7 @@ async def wire(
         clock=clock,
         room_service=room_service,
         account_data_stream=account_data_stream,
-        publish_edu=_edu_publisher(rooms, federation.sender),
+        publish_edu=edu_publisher(rooms, federation.sender),
         fetch_history=fetch_history,
         fetch_towards=fetch_towards,
         parts=(future_news,),
@@ -279,31 +267,19 @@ async def wire(
             push_rules=push_rules,
         )
     )
-    remote_aliases = RemoteAliases(federation.client)
-    directory = Directory(
+    finding = wire_finding_rooms(
         server_name=server_name,
-        store=directory_store,
-        memberships=memberships,
-        writer=writer,
-        rooms=rooms,
-        remote=remote_aliases,
         clock=clock,
-    )
-    published = PublishedRooms(
-        server_name=server_name,
-        store=directory_store,
+        entropy=entropy,
         writer=writer,
         rooms=rooms,
-        directory=directory,
-        summaries=summaries,
-        remote=remote_aliases,
-    )
-    previews = RoomPreviews(
-        summaries=summaries,
         memberships=memberships,
-        known_servers=KnownServers(server_name=server_name, rooms=rooms, memberships=memberships),
-        remote=RememberedSpaces(clock, inbound.lookups),
+        store=directory_store,
+        summaries=summaries,
+        client=federation.client,
+        lookups=inbound.lookups,
     )
+    directory = finding.directory
     creation = RoomCreation(
         server_name=server_name,
         rooms=rooms,
@@ -369,10 +345,7 @@ async def wire(
         room_service=room_service,
         membership=membership,
         third_party_invites=third_party_invites,
-        directory=directory,
-        published=published,
-        previews=previews,
-        hierarchy=Hierarchy(clock=clock, entropy=entropy, previews=previews),
+        finding=finding,
         creation=creation,
         upgrades=RoomUpgrade(
             rooms=rooms,
@@ -407,20 +380,3 @@ def _limits(config: Config) -> Mapping[str, Limit]:
     due = limits["futures_due"]
     limits["futures_due"] = Limit(due.per_second, max(due.burst, config.futures.max_scheduled))
     return limits
-
-
-def _edu_publisher(rooms: Rooms, sender: FederationSender) -> Callable[[RoomID, Mapping[str, Any]], None]:
-    """Hands an EDU to the queues of the other servers in a room."""
-
-    async def publish(room_id: RoomID, edu: Mapping[str, Any]) -> None:
-        servers = await rooms.joined_servers(room_id)
-        # Whoever types is only ever typing or not: a notice that has not left yet is replaced by the next.
-        typing = edu["edu_type"] == "m.typing"
-        sender.send_edu(servers, edu, ("m.typing", room_id, edu["content"]["user_id"]) if typing else None)
-
-    def start(room_id: RoomID, edu: Mapping[str, Any]) -> None:
-        Deferred.fromCoroutine(publish(room_id, edu)).addErrback(
-            lambda failure: log.failure("an EDU was not sent", failure)
-        )
-
-    return start
