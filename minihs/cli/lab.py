@@ -43,26 +43,60 @@ def list_experiments() -> None:
     metavar="F",
     help="Also as one HTML page with drawings.",
 )
+@click.option(
+    "--ndjson",
+    "graphs_folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Also the graphs that it shows, a file for each server, as the TARDIS visualiser reads them.",
+)
+@click.option("--real", is_flag=True, help="On real processes: sockets, TLS, SQLite files.")
+@click.option(
+    "--synapse",
+    metavar="PYTHON",
+    help="With --real: hs2 is a Synapse, of the environment of this interpreter.",
+)
 @click.option("--story", is_flag=True, help="Tell everything that happened, too.")
-def run(name: str, seed: int, size: str, json_file: Path | None, html_file: Path | None, story: bool) -> None:
+def run(
+    name: str,
+    seed: int,
+    size: str,
+    json_file: Path | None,
+    html_file: Path | None,
+    graphs_folder: Path | None,
+    real: bool,
+    synapse: str | None,
+    story: bool,
+) -> None:
     """Run an experiment; the exit code says whether everything that was expected is so."""
     from typing import Literal, cast
 
     from rich.console import Console
 
-    from minihs.lab.experiments import run_experiment
+    from minihs.lab.experiments import VirtualOnly, run_experiment
     from minihs.lab.names import UnknownName
+    from minihs.lab.real import NotInRealWorlds
+    from minihs.processes import ServerDidNotStart
 
+    if synapse is not None and not real:
+        raise click.UsageError("--synapse takes --real: a Synapse is a process.")
+    world: dict[str, object] | None = {"real": True} if real else None
+    if world is not None and synapse is not None:
+        world |= {"synapse": "hs2", "synapse_python": synapse}
     try:
-        report = run_experiment(name, seed=seed, size=cast(Literal["small", "full"], size))
+        report = run_experiment(name, seed=seed, size=cast(Literal["small", "full"], size), world=world)
     except UnknownName as error:
         raise click.ClickException(f"{error} `minihs lab list` tells of each.") from error
+    except (VirtualOnly, NotInRealWorlds, ServerDidNotStart, AssertionError) as error:
+        raise click.ClickException(str(error)) from error
     report.tell(Console(), story=story)
     try:
         if json_file is not None:
             json_file.write_bytes(report.to_json())
         if html_file is not None:
             html_file.write_text(report.to_html(), encoding="utf-8")
+        if graphs_folder is not None:
+            report.write_exports(graphs_folder)
     except OSError as error:
         raise click.ClickException(f"{error.filename} cannot be written: {error.strerror}.") from error
     sys.exit(0 if report.holds else 1)

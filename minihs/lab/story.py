@@ -54,6 +54,12 @@ class Story:
         self.report = Report(name=title, question=title, seed=seed)
         self._say(title)
 
+    def __enter__(self) -> Story:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.world.stop()
+
     # Who and where
 
     def person(self, name: str, *, on: str) -> Client:
@@ -208,11 +214,14 @@ class Story:
             f"{who} does not read {text!r}", text not in self._person(who).bodies(self._room(in_room))
         )
 
-    def expect_standing(self, server: str, event_id: str, standing: str, *, in_room: str) -> None:
+    def expect_standing(
+        self, server: str, event_id: str, standing: str, *, in_room: str, called: str = "the event"
+    ) -> None:
         """What a server thinks of an event: `accepted`, `soft-failed`, `rejected`, `unknown`."""
         view = self._view(server, in_room)
         found = "unknown" if view is None else view.standing(event_id)
-        self.expect(f"on {server} the event is {standing} (it is {found})", found == standing)
+        instead = "" if found == standing else f" (it is {found})"
+        self.expect(f"on {server} {called} is {standing}{instead}", found == standing)
 
     def expect_agreement(self, room: str) -> None:
         """All servers that know the room have the same state of it."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.internet.selectreactor import SelectReactor
 from twisted.python.failure import Failure
 
@@ -65,3 +66,11 @@ class RealDriver:
                 min(left_s, LOOK_EVERY_S if due_s is None else min(due_s, LOOK_EVERY_S))
             )
         return True
+
+
+def close(reactor: SelectReactor) -> None:
+    """Let go of everything that a reactor holds open."""
+    turned: Any = reactor
+    for each in turned.removeAll():
+        each.connectionLost(cast(Any, Failure)(ConnectionLost()))
+    turned.waker.connectionLost(None)

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.selectreactor import SelectReactor
 
 from minihs.federation.dev_ca import DevCa, names_of
-from minihs.lab.http_client import Response
+from minihs.lab.http_client import RequestFailed, Response
 from minihs.lab.live.clock import LiveClock
 from minihs.lab.live.faults import NONE, Way
 from minihs.lab.names import UnknownName, named
 from minihs.lab.people import Client
 from minihs.lab.real import NotInRealWorlds
-from minihs.lab.real.driving import RealDriver
+from minihs.lab.real.driving import RealDriver, close
 from minihs.lab.real.servers import MinihsServer, RealServer, SynapseServer, as_settings
 from minihs.lab.real.synapse_process import SynapseProcess
 from minihs.lab.servers import SETTINGS
@@ -47,8 +48,16 @@ WAITED_MS = 1_000
 SLICES = 100
 """A turn is made in slices, so that the clocks of servers are never further apart than that share of it."""
 SOON_MS = 3_000
-"""So long something is really waited for before the clocks are turned for it."""
+"""So long something is really waited for before the clocks are turned for it, a Synapse after they were."""
 QUIET_MS = 250
+SYNAPSE_RETRIES = {
+    # A request that fails is tried again within itself first, after pauses of up to a minute: not here.
+    "max_short_retries": 0,
+    "max_long_retries": 0,
+    "destination_min_retry_interval": "1s",
+    "destination_max_retry_interval": "2s",
+    "destination_retry_multiplier": 2,
+}
 EVERYTHING_ELSE = (
     "is not in a real world: what is there works by the clients, the servers' laboratories and their files. "
     "Leave out `real=True` for a virtual one."
@@ -78,8 +87,8 @@ class RealWorld(World):
         self.seed = seed
         self.folder = Path(tempfile.mkdtemp(prefix="minihs-lab-"))
         self._processes: list[ServerProcess | SynapseProcess] = []
-        self._end = weakref.finalize(self, _end, self.folder, self._processes)
         self._reactor = SelectReactor()
+        self._end = weakref.finalize(self, _end, self.folder, self._processes, self._reactor)
         self.real_clock = ReactorClock(self._reactor)
         self.sockets = ReactorNetwork(self._reactor)
         self.clock = LiveClock(self.real_clock)
@@ -133,7 +142,7 @@ class RealWorld(World):
         server: RealServer
         if synapse:
             python = synapse_python(self._synapse_python)
-            extra = dict(settings or {})
+            extra = {"federation": SYNAPSE_RETRIES, **(settings or {})}
             process = SynapseProcess(folder=self.folder / name, python=python, extra=extra, **place)
             server = SynapseServer(self, name, process)
         else:
@@ -159,7 +168,8 @@ class RealWorld(World):
     def advance(
         self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0, ms: float = 0
     ) -> None:
-        """Let time pass: up to a second really, more by turning the clocks of our servers."""
+        """Let time pass: up to a second really, more by turning the clocks of our servers. A Synapse does not
+        share that; it is given SOON_MS of the machine's time."""
         span_ms = ms + 1000 * (seconds + 60 * (minutes + 60 * (hours + 24 * days)))
         if span_ms <= WAITED_MS:
             self._driver.advance(span_ms)
@@ -167,6 +177,7 @@ class RealWorld(World):
         self._driver.run(self._turn(span_ms), PATIENCE_MS, "a turn of the clocks")
         behind = [name for name, server in self.servers.items() if not server.shares_time]
         if behind:
+            self._driver.advance(SOON_MS)
             self.transcript.add("network", "", f"{', '.join(behind)} did not share the time that passed")
 
     async def _turn(self, span_ms: float) -> None:
@@ -309,7 +320,8 @@ class RealWorld(World):
     def before_end(self, server: RealServer) -> None:
         """A process is about to be killed: take what it alone knows."""
         if isinstance(server, MinihsServer) and server.up:
-            self.read_decisions(server)
+            with suppress(RequestFailed):  # it is dying already
+                self.read_decisions(server)
 
     def answered(self, who: Client, method: str, path: str, response: Response) -> None:
         """Somebody got an answer."""
@@ -373,7 +385,7 @@ class RealWorld(World):
                     continue
                 if source == server.name or not isinstance(self.servers[source], MinihsServer):
                     found[source, target] = msgspec.convert(link, Traffic)
-        return found
+        return dict(sorted(found.items()))
 
     def _counts(self) -> Any:
         counts = sorted(
@@ -412,7 +424,8 @@ def synapse_python(chosen: Path | str | None) -> Path:
     )
 
 
-def _end(folder: Path, processes: list[ServerProcess | SynapseProcess]) -> None:
+def _end(folder: Path, processes: list[ServerProcess | SynapseProcess], reactor: SelectReactor) -> None:
+    close(reactor)
     for process in processes:
         process.stop()
     shutil.rmtree(folder, ignore_errors=True)
