@@ -65,14 +65,14 @@ def check_fields(body: Mapping[str, Any], dialect: str, own: Collection[str] = (
             raise _another(f"`{key}`", owners)
 
 
-def check_parameter(parameter: str, on: Collection[str], known: Collection[str]) -> None:
+def check_parameter(parameter: str, on: frozenset[str], known: frozenset[str]) -> None:
     """Refuse a query parameter of an ordinary send whose dialects are all off; `known` are those of the
     dialects that are on."""
     owners = PARAMETERS.get(parameter.removeprefix(PREFIX))
     if owners is None:
         if parameter.startswith(PREFIX) and parameter not in known:
             raise _nobodys(parameter)
-    elif owners and not any(owner in on for owner in owners):
+    elif on.isdisjoint(owners):
         raise off(f"the query parameter `{parameter}`", owners)
 
 
