@@ -11,7 +11,7 @@ import pytest
 
 from minihs.processes import ServerProcess
 from tests.support.peers import Cast, Peer
-from tests.support.processes import AnyServer, Stage
+from tests.support.processes import AnyServer, NamedServer, Stage
 from tests.support.synapse import PYTHON as SYNAPSE_PYTHON
 from tests.support.synapse import SynapseProcess
 
@@ -34,7 +34,7 @@ class Pair:
     """Our server and Synapse, and as many users on each as a test asks for."""
 
     stage: Stage
-    minihs: ServerProcess
+    minihs: NamedServer
     synapse: SynapseProcess
     cast: Cast = field(default_factory=Cast)
     started: list[AnyServer] = field(default_factory=list)

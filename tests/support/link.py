@@ -20,7 +20,7 @@ class Link:
 
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port
-        self._whole = True
+        self._is_cut = threading.Event()
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="link", daemon=True)
@@ -34,7 +34,7 @@ class Link:
 
     def mend(self) -> None:
         """Pass on new connections again."""
-        self._whole = True
+        self._is_cut.clear()
 
     def close(self) -> None:
         """Listen no more."""
@@ -47,7 +47,7 @@ class Link:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _cut(self) -> None:
-        self._whole = False
+        self._is_cut.set()
         for writer in self._writers:
             writer.transport.abort()
 
@@ -60,7 +60,7 @@ class Link:
         )
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if not self._whole:
+        if self._is_cut.is_set():
             writer.transport.abort()
             return
         try:
@@ -70,7 +70,7 @@ class Link:
             return
         ends = {writer, onward[1]}
         self._writers |= ends
-        if not self._whole:
+        if self._is_cut.is_set():
             await self._cut()
         await asyncio.gather(_pass_on(reader, onward[1]), _pass_on(onward[0], writer))
         self._writers -= ends

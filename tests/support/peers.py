@@ -123,7 +123,7 @@ class Peer(Client):
 
     def redact(self, room_id: str, event_id: str) -> str:
         """Redact an event; returns the redaction's ID."""
-        path = f"redact/{quote(event_id)}/redact-{len(self.replies)}-{event_id[1:9]}"
+        path = f"redact/{quote(event_id)}/redact{next(self._txn_ids)}"
         return str(self.room(room_id, "PUT", path, {"reason": "a test"})["event_id"])
 
     def delay(

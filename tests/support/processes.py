@@ -5,6 +5,8 @@ What the processes are is in `minihs.processes` and `tests.support.synapse`; no 
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,7 +19,6 @@ from minihs.processes import ServerProcess, free_ports
 from tests.support.link import Link
 from tests.support.synapse import SynapseProcess
 
-AnyServer = ServerProcess | SynapseProcess
 Found = TypeVar("Found")
 
 PATIENCE_S = 30.0
@@ -58,6 +59,15 @@ class NamedServer(ServerProcess):
     def server_name(self) -> ServerName:
         return ServerName(self.name)
 
+    def rotate_key(self) -> None:
+        """Sign with a new key from the next start on; the old one is published as one that has ended."""
+        options = ["--server-name", self.name, "--data-dir", str(self.data_dir)]
+        command = [sys.executable, "-m", "minihs.cli", "keys", "rotate", *options]
+        subprocess.run(command, check=True, capture_output=True)
+
+
+AnyServer = NamedServer | SynapseProcess
+
 
 class Stage:
     """A folder with a certificate authority of its own, and the server processes started in it.
@@ -78,7 +88,7 @@ class Stage:
         settings: Iterable[str] = QUICK_RETRIES,
         linked: str | None = None,
         flags: Iterable[str] = (),
-    ) -> ServerProcess:
+    ) -> NamedServer:
         """A server of ours that has not been started yet."""
         place = self._place(label)
         name = self._name(label, linked, place["federation_port"])
