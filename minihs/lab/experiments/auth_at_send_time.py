@@ -6,16 +6,14 @@ room of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
 from typing import Any
-
-import msgspec
 
 from minihs.lab.drawing import draw_graphs
 from minihs.lab.experiments import Size
-from minihs.lab.handles import Handle, Plan, schedule
-from minihs.lab.http_client import in_path
-from minihs.lab.people import Client, Refused
+from minihs.lab.experiments.auth_changes import CHANGES, NOTE, Cast, Cell
+from minihs.lab.handles import Plan, schedule
+from minihs.lab.people import Refused
 from minihs.lab.report import Report
 from minihs.lab.views import RoomView, differences, view_of
 from minihs.lab.world import World
@@ -27,132 +25,19 @@ QUESTION = (
 METHOD = (
     "Sam of hs1 schedules an event in 10 minutes. After one minute an administrator changes the rights: Lee "
     "of hs1 (here), Remy of hs2 (there), Remy behind a partition that lasts from before the change until two "
-    "minutes after the due time (there, late), or both at once on two sides of that partition, where Lee at "
-    "the same time confirms Sam's power (both). Each in rooms of versions 10, 11 and 12, with futures "
-    "authorised when they are scheduled, when they are sent, and at both moments."
+    "minutes after the due time (there, late), both of them on the two sides of that partition (both), or "
+    "Remy there while Lee here confirms Sam's power (quarrel). Each in rooms of versions 10, 11 and 12, with "
+    "futures authorised when they are scheduled, when they are sent, and at both moments."
 )
 
-NOTE = "org.example.note"
-"""A state event of the experiment; sending it takes power 50."""
 DELAY_MS = 600_000
 AUTHORISATIONS = ("schedule", "send", "both")
-WAYS = ("here", "there", "there, late", "both")
+WAYS = ("here", "there", "there, late", "both", "quarrel")
+APART = WAYS[2:]
+"""Those in which the servers are cut off from one another."""
 VERSIONS = ("10", "11", "12")
 
 SETTINGS = {"futures.max_scheduled": 1_000, "federation.retry_max_ms": 15_000}
-
-
-class Cell(msgspec.Struct):
-    """One room: a change of rights under one authorisation, made in one way, in one version."""
-
-    change: Change
-    version: str
-    room_id: str = ""
-    target: str = ""
-    handle: Handle | None = None
-    outcome: str = ""
-    event_id: str | None = None
-    elsewhere: str = ""
-    agree: bool = True
-    note: str = ""
-
-    def text(self) -> str:
-        """The cell in words."""
-        parts = [self.outcome]
-        if self.event_id is not None:
-            parts.append(f"hs2: {self.elsewhere}")
-        if self.note:
-            parts.append(self.note)
-        if not self.agree:
-            parts.append("THE SERVERS DISAGREE")
-        return "; ".join(parts)
-
-
-class Cast(msgspec.Struct):
-    """The people of a world."""
-
-    world: World
-    sam: Client
-    lee: Client
-    remy: Client
-
-
-Act = Callable[[Cast, Cell, Client], None]
-
-
-class Change(msgspec.Struct, frozen=True):
-    """What happens to Sam's rights. `before` is Sam's power at scheduling; `plan` makes the future."""
-
-    name: str
-    act: Act
-    before: int = 50
-    kind: str = "state"
-    prepare: Callable[[Cast, Cell], None] | None = None
-    needs_sams_server: bool = False
-    """It cannot be made while Sam's server cannot be reached."""
-
-
-def _power(level: int) -> Act:
-    def act(cast: Cast, cell: Cell, admin: Client) -> None:
-        admin.set_power(cell.room_id, users={cast.sam.user_id: level})
-
-    return act
-
-
-def _nothing(_cast: Cast, _cell: Cell, _admin: Client) -> None:
-    """The control."""
-
-
-def _kick(cast: Cast, cell: Cell, admin: Client) -> None:
-    admin.post(f"/rooms/{in_path(cell.room_id)}/kick", {"user_id": cast.sam.user_id})
-
-
-def _kick_and_return(cast: Cast, cell: Cell, admin: Client) -> None:
-    _kick(cast, cell, admin)
-    cast.world.settle()
-    cast.sam.join(cell.room_id, "hs2")
-
-
-def _ban(cast: Cast, cell: Cell, admin: Client) -> None:
-    admin.post(f"/rooms/{in_path(cell.room_id)}/ban", {"user_id": cast.sam.user_id})
-
-
-def _upgrade(_cast: Cast, cell: Cell, admin: Client) -> None:
-    admin.post(f"/rooms/{in_path(cell.room_id)}/upgrade", {"new_version": "12"})
-
-
-def _raise_type(_cast: Cast, cell: Cell, admin: Client) -> None:
-    admin.set_power(cell.room_id, events={NOTE: 75})
-
-
-def _redact_target(_cast: Cast, cell: Cell, admin: Client) -> None:
-    admin.redact(cell.room_id, cell.target)
-
-
-def _close(_cast: Cast, cell: Cell, admin: Client) -> None:
-    admin.set_state(cell.room_id, "m.room.join_rules", {"join_rule": "invite"})
-
-
-def _say_something(cast: Cast, cell: Cell) -> None:
-    cell.target = cast.sam.send(cell.room_id, "to be redacted later")
-
-
-def _leave(cast: Cast, cell: Cell) -> None:
-    cast.sam.leave(cell.room_id)
-
-
-CHANGES = (
-    Change("nothing", _nothing),
-    Change("right lost", _power(0)),
-    Change("right gained", _power(50), before=0),
-    Change("membership lost", _kick),
-    Change("membership lost and regained", _kick_and_return, needs_sams_server=True),
-    Change("banned", _ban),
-    Change("room upgraded", _upgrade, before=0, kind="message"),
-    Change("power raised for that type", _raise_type),
-    Change("target of a redaction gone", _redact_target, kind="redaction", prepare=_say_something),
-    Change("join rules changed", _close, kind="join", prepare=_leave),
-)
 
 
 def run(seed: int, size: Size) -> Report:
@@ -196,28 +81,24 @@ def _play(seed: int, authorisation: str, way: str, versions: tuple[str, ...]) ->
     )
     world.transcript.mute("request")
     cast = Cast(world, world.user("sam", "hs1"), world.user("lee", "hs1"), world.user("remy", "hs2"))
-    apart = way in ("there, late", "both")
-    cells = [
-        Cell(change, version)
-        for change in CHANGES
-        for version in versions
-        if not (apart and change.needs_sams_server)
-    ]
+    cells = [Cell(change, version) for change in CHANGES for version in versions]
     for cell in cells:
         _open_room(cast, cell)
     world.settle()
     for cell in cells:
         _schedule(cast, cell)
     due_ms = world.now_ms + DELAY_MS
-    if apart:
+    if way in APART:
+        for cell in cells:
+            if cell.change.apart is not None:
+                cell.change.apart.before(cast, cell, way)
+        world.settle()
         world.partition(["hs1"], ["hs2"])
     world.advance(minutes=1)
     for cell in cells:
-        cell.change.act(cast, cell, cast.lee if way == "here" else cast.remy)
-        if way == "both":
-            cast.lee.set_power(cell.room_id, users={cast.sam.user_id: 60})
+        _change(cast, cell, way)
     world.advance(ms=due_ms + 120_000 - world.now_ms)
-    if apart:
+    if way in APART:
         world.heal()
         world.advance(minutes=3)
     world.settle()
@@ -225,6 +106,19 @@ def _play(seed: int, authorisation: str, way: str, versions: tuple[str, ...]) ->
         _look(cast, cell)
     world.stop()
     return world, cells
+
+
+def _change(cast: Cast, cell: Cell, way: str) -> None:
+    """Make the change, in one of the ways."""
+    if way in APART and cell.change.apart is not None:
+        cell.change.apart.here(cast, cell, way)
+        cell.change.apart.there(cast, cell, way)
+        return
+    cell.change.act(cast, cell, cast.lee if way == "here" else cast.remy)
+    if way == "both":
+        cell.change.act(cast, cell, cast.lee)
+    elif way == "quarrel":
+        cast.lee.set_power(cell.room_id, users={cast.sam.user_id: 60})
 
 
 def _open_room(cast: Cast, cell: Cell) -> None:
@@ -255,7 +149,7 @@ def _schedule(cast: Cast, cell: Cell) -> None:
     try:
         cell.handle = schedule(cast.sam, plan)
     except Refused as refused:
-        cell.outcome = f"refused when scheduled ({refused.response.status} {refused.response.errcode})"
+        cell.outcome = f"refused when scheduled ({_rule(refused.response.json)})"
 
 
 def _look(cast: Cast, cell: Cell) -> None:
@@ -267,12 +161,21 @@ def _look(cast: Cast, cell: Cell) -> None:
     path = f"/_matrix/client/v1/delayed_events/{cell.handle.delay_id}"
     finalised = cast.sam.get(path)["finalised"]
     if "event_id" not in finalised:
-        cell.outcome = f"refused when due ({finalised['error']['errcode']})"
+        cell.outcome = f"refused when due ({_rule(finalised['error'])})"
         return
     cell.event_id = str(finalised["event_id"])
     cell.outcome = "sent"
     cell.elsewhere = views[1].standing(cell.event_id)
+    row = views[1].row(cell.event_id)
+    if row is not None and row.refusal is not None:
+        cell.rule = row.refusal.split(":")[0]
     cell.note = _in_force(views, cell.event_id)
+
+
+def _rule(error: dict[str, str]) -> str:
+    """The number of the rule that refused, or the code where none has a number."""
+    found = re.search(r"auth rule ([^)]+)\)", error.get("error", ""))
+    return found[1] if found else error["errcode"]
 
 
 def _all_versions(cells: list[Cell]) -> str:
@@ -287,7 +190,7 @@ def _in_force(views: list[RoomView], event_id: str) -> str:
     """For a state event: on which servers it is the current state in the end."""
     row = views[0].row(event_id)
     if row is None or row.event.state_key is None:
-        return ""
+        return "" if views[1].standing(event_id) == "accepted" else "shown on hs1 alone"
     key = row.event.key
     where = [view.server for view in views if view.state.get(key) == event_id]
     return "in force" if len(where) == len(views) else f"in force on {', '.join(where) or 'none'}"
