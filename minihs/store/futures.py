@@ -94,6 +94,16 @@ class FutureStore:
         )
         return next(groups_of(map(future_row, rows)), None)
 
+    async def maybe_group_with(self, delay_id: str) -> FutureGroup | None:
+        """The group of the future with that public ID, with its scheduled members, of which that future need
+        not be one; None when it is finished or there is none."""
+        rows = await self._reader.all(
+            f"{_FUTURES} WHERE group_id = (SELECT group_id FROM futures WHERE id_hash = ?)"
+            " AND outcome IS NULL ORDER BY futures.future_id",
+            (secret_hash(delay_id),),
+        )
+        return next(groups_of(map(future_row, rows)), None)
+
     async def has_slots(self) -> bool:
         """Whether newer state may end any scheduled future."""
         (there,) = await self._reader.one(

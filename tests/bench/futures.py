@@ -61,13 +61,19 @@ async def touch(server: Measured, ids: list[str]) -> None:
         link.close()
 
 
-async def rates(server: Measured, ids: list[str], room_id: str, seconds: float) -> Rates:
-    """What 32 connections get done of each command."""
+async def rates(
+    server: Measured, ids: list[str], room_id: str, seconds: float, *, each_once: bool = False
+) -> Rates:
+    """What 32 connections get done of each command.
+
+    With `each_once`, half of the futures are restarted and the other half cancelled, each a single time.
+    """
     links = server.connections("alice", 32)
     txn_ids = itertools.count(time.time_ns())
     path = f"{CLIENT}/rooms/{quoted(room_id)}/delayed_event/m.room.message"
     body = {"delay_ms": 20 * HOUR_MS, "content": MESSAGE}
-    turning, once = itertools.cycle(ids), iter(ids)
+    half = len(ids) // 2 if each_once else 0
+    turning, once = (iter(ids[:half]) if each_once else itertools.cycle(ids)), iter(ids[half:])
 
     def schedules(number: int) -> Iterator[bytes]:
         while True:
@@ -83,7 +89,8 @@ async def rates(server: Measured, ids: list[str], room_id: str, seconds: float) 
 
     found = []
     for requests in (schedules, restarts, cancels):
-        await hammer(links, requests, min(0.5, seconds))
+        if not (each_once and requests is not schedules):
+            await hammer(links, requests, min(0.5, seconds))
         found.append((await hammer(links, requests, seconds)).rate)
     for link in links:
         link.close()

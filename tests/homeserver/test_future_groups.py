@@ -179,3 +179,36 @@ def test_no_group_on_a_slot_is_missed_whatever_comes_and_goes(seed: int, steps: 
     assert not any(missed)
     for key in KEYS:
         assert found(memory, key) == [number for number in sorted(waiting) if keys[number] == key]
+
+
+def test_the_group_of_a_future_is_read_with_its_scheduled_members_and_no_others() -> None:
+    memory = Memory()
+    memory.schedule(1, "a")
+    memory.cancel(memory.schedule(2, "b"))
+    memory.settle()
+    memory.start()
+    for number in (1, 2, 3):
+        run(memory.clock, memory.groups.load_with(f"delay-{number}"))
+    live = memory.groups.loaded("delay-1")
+    assert live is not None
+    assert _scheduled([live.group]) == [1]
+    assert memory.groups.loaded("delay-2") is None, "it is finished"
+    assert memory.groups.loaded("delay-3") is None, "there is none"
+
+
+@given(st.integers(0, 1_000), st.integers(0, 8))
+def test_what_was_read_before_a_group_ended_does_not_bring_it_back(seed: int, turns: int) -> None:
+    memory = Memory(seed)
+    memory.schedule(1, "a")
+    memory.settle()
+    memory.start()
+    reading = Deferred.fromCoroutine(memory.groups.load_with("delay-1"))
+    live = run(memory.clock, memory.groups.one(GroupID(1)))
+    if live is not None:
+        memory.cancel(live)
+    for _ in range(turns):
+        memory.clock.advance(0)
+    memory.settle()
+    assert reading.called
+    assert memory.groups.loaded("delay-1") is None
+    assert run(memory.clock, memory.groups.one(GroupID(1))) is None

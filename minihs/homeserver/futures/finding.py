@@ -23,6 +23,9 @@ class FutureFinder:
         while True:
             live = self._groups.loaded(delay_id)
             if live is None:
+                await self._groups.load_with(delay_id)
+                live = self._groups.loaded(delay_id)
+            if live is None:
                 row = await self._store.maybe_future(delay_id)
                 if row is None or owner not in (None, row.future.owner):
                     raise UnknownFuture

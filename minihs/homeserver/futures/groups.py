@@ -71,6 +71,7 @@ class FutureGroups:
         self._by_name: dict[str, LiveGroup] = {}
         self._slots = StateSlots(KNOWN_SLOTS, lambda group_id: group_id in self._groups)
         self._any_on_slots = False
+        self._moves = 0  # groups that came into memory or left it
 
     async def load(self) -> None:
         """Once, at start: see whether a state event may end anything at all."""
@@ -106,6 +107,17 @@ class FutureGroups:
             self._recent[group_id] = None
         return live
 
+    async def load_with(self, delay_id: str) -> None:
+        """Bring the group of a future into memory, if it is not finished: one read, for heartbeats."""
+        moves = self._moves
+        group = await self._store.maybe_group_with(delay_id)
+        if group is None:
+            return
+        if moves != self._moves or group.id in self._groups or group.id in self._loading:
+            await self.one(group.id)  # what was read may be older than what memory knows
+        else:
+            self.add(LiveGroup(group))
+
     async def of_future(self, future_id: FutureID) -> LiveGroup | None:
         """The group of a scheduled future; None when there is no such future."""
         live = self._groups.get(GroupID(future_id))  # most groups are named by their only member
@@ -127,6 +139,7 @@ class FutureGroups:
     def add(self, live: LiveGroup) -> None:
         """Keep a group that was read, or has just come into being."""
         group = live.group
+        self._moves += 1
         self._groups[group.id] = live
         self._recent[group.id] = None
         self._index(live)
@@ -174,6 +187,7 @@ class FutureGroups:
         live.gone = True
         if self._groups.get(group.id) is not live:
             return
+        self._moves += 1
         del self._groups[group.id]
         self._recent.pop(group.id, None)
         self._slots.left_memory(group.id, (slot for future in group.members for slot in slots_of(future)))
