@@ -66,7 +66,7 @@ def kill_at_every_step(story: Story, grounds: dict[Ground, Beginning | None]) ->
     unharmed = dies_at(None)
     assert not unharmed.died
     steps = len(unharmed.steps)
-    assert steps > 20, "the steps were not seen"
+    assert steps > 10, "the steps were not seen"
     with ThreadPoolExecutor(len(grounds)) as pool:
         kills = sum(run.died for run in pool.map(dies_at, range(1, steps + 1)))
     print(f"{story.__name__}: {kills} kills at {steps} steps")
