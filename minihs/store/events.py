@@ -12,6 +12,7 @@ import msgspec
 
 from minihs.events.event import Event, redact_event, trusted_event
 from minihs.events.ids import EventID, RoomID
+from minihs.events.relations import relation_of
 from minihs.events.versions import ROOM_VERSIONS
 from minihs.store.cache import LruCache
 from minihs.store.reader import Reader, Row
@@ -240,6 +241,12 @@ class EventStore:
                 batch.add(
                     "INSERT OR IGNORE INTO event_edges (prev_event_id, event_id) VALUES (?, ?)",
                     (prev_event_id, event.event_id),
+                )
+            relation = relation_of(event)
+            if relation is not None:
+                batch.add(
+                    "INSERT OR IGNORE INTO relations (relates_to, event_id, rel_type) VALUES (?, ?, ?)",
+                    (relation.relates_to, event.event_id, relation.rel_type),
                 )
             if event.type == "m.room.redaction" and event.redacts is not None:
                 batch.add(

@@ -44,6 +44,7 @@ class PurgedEvent(msgspec.Struct, frozen=True):
     groups: tuple[int, ...]
     prev_events: tuple[str, ...]
     redacts: tuple[str, ...]
+    relates_to: tuple[str, ...]
 
 
 class _PDU(msgspec.Struct):
@@ -241,9 +242,11 @@ class PurgeStore:
         """Remove events, with their edges, what they redact, and their place in the outbound log."""
         edges = [(prev, event.event_id) for event in events for prev in event.prev_events]
         redactions = [(target, event.event_id) for event in events for target in event.redacts]
+        relations = [(target, event.event_id) for event in events for target in event.relates_to]
         for table, column, pairs in (
             ("event_edges", "prev_event_id", edges),
             ("redactions", "redacts", redactions),
+            ("relations", "relates_to", relations),
         ):
             if pairs:
                 batch.add(
@@ -271,10 +274,13 @@ def _purged(
     parsed = msgspec.json.decode(pdu, type=_PDU)
     content = parsed.content if isinstance(parsed.content, dict) else {}
     targets = (parsed.redacts, content.get("redacts"))
+    relates = content.get("m.relates_to")
+    related = relates.get("event_id") if isinstance(relates, dict) else None
     return PurgedEvent(
         event_id,
         position,
         tuple(group for group in (before, after) if group is not None),
         tuple(prev for prev in parsed.prev_events if isinstance(prev, str)),
         tuple(target for target in targets if isinstance(target, str)),
+        (related,) if isinstance(related, str) else (),
     )

@@ -37,6 +37,8 @@ def traces(server: HomeServer, room_id: str) -> dict[str, int]:
         " (SELECT 1 FROM events WHERE events.event_id = x.event_id)",
         "redactions": "SELECT COUNT(*) FROM redactions x WHERE NOT EXISTS"
         " (SELECT 1 FROM events WHERE events.event_id = x.event_id)",
+        "relations": "SELECT COUNT(*) FROM relations x WHERE NOT EXISTS"
+        " (SELECT 1 FROM events WHERE events.event_id = x.event_id)",
         "outbound_events": "SELECT COUNT(*) FROM outbound_events x WHERE NOT EXISTS"
         " (SELECT 1 FROM events WHERE events.position = x.position)",
         "state_group_entries": "SELECT COUNT(*) FROM state_group_entries x WHERE NOT EXISTS"
@@ -69,6 +71,8 @@ class Story:
             event_id = self.alice.send(room_id, str(number))
             owner.set_state(room_id, "m.room.topic", {"topic": str(number)})
             self.world.advance(100)
+        related = {"m.relates_to": {"rel_type": "m.annotation", "event_id": event_id, "key": "+"}}
+        self.alice.send_event(room_id, "m.reaction", related)
         self.alice.redact(room_id, event_id)
         self.carol.post(f"/rooms/{quote(room_id)}/receipt/m.read/{event_id}")
         self.carol.put(f"/user/{self.carol.user_id}/rooms/{quote(room_id)}/tags/u.x", {"order": 0.5})

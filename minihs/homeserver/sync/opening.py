@@ -16,6 +16,7 @@ from minihs.homeserver.history.events_by_time import (
     no_history_towards,
 )
 from minihs.homeserver.history.recent_events import RecentEvents
+from minihs.homeserver.history.relations import RelatedEvents
 from minihs.homeserver.history.room_history import RoomHistory
 from minihs.homeserver.history.timeline import FetchHistory, RoomTimeline, no_history
 from minihs.homeserver.rooms.opening import RoomService
@@ -38,6 +39,7 @@ from minihs.platform.clock import Clock
 from minihs.store.account_data import AccountDataStore
 from minihs.store.reader import Reader
 from minihs.store.receipts import ReceiptStore
+from minihs.store.relations import RelationStore
 from minihs.store.streams import Stream
 from minihs.store.timeline import TimelineStore
 from minihs.store.writer import Writer
@@ -55,6 +57,7 @@ class SyncService(msgspec.Struct, frozen=True, kw_only=True):
     notifier: Notifier
     timeline: RoomTimeline
     events_by_time: EventsByTime
+    related: RelatedEvents
     event_format: EventFormat
     typing: Typing
     receipts: Receipts
@@ -158,6 +161,13 @@ async def open_sync_service(
         feed=feed,
         notifier=notifier,
         timeline=timeline,
+        related=RelatedEvents(
+            store=RelationStore(reader),
+            timeline=timeline,
+            history=history,
+            visibility=visibility,
+            event_format=event_format,
+        ),
         events_by_time=EventsByTime(
             timeline=timeline,
             store=timeline_store,
