@@ -64,6 +64,7 @@ def client_routes(parts: Parts) -> list[Route]:
         client_api.messages.Messages(sync.timeline),
         client_api.event.SingleEvent(sync.timeline),
         client_api.context.Context(sync.timeline),
+        client_api.mutual_rooms.MutualRooms(parts.memberships),
         client_api.relations.Relations(sync.related),
         client_api.event_by_time.EventByTime(sync.events_by_time),
         client_api.typing.TypingApi(sync.typing),

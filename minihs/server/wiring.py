@@ -92,6 +92,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     filters: Filters
     filter_store: FilterStore
     push_rules: PushRules
+    memberships: MembershipStore
     room_service: RoomService
     membership: Membership
     third_party_invites: ThirdPartyInvites
@@ -342,6 +343,7 @@ async def wire(
         filters=Filters(filter_store, writer, parse_filter),
         filter_store=filter_store,
         push_rules=push_rules,
+        memberships=memberships,
         room_service=room_service,
         membership=membership,
         third_party_invites=third_party_invites,

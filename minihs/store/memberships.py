@@ -80,6 +80,16 @@ class MembershipStore:
         )
         return [user_id for (user_id,) in rows]
 
+    async def all_mutual(self, user_id: UserID, other: UserID) -> Sequence[RoomID]:
+        """The rooms that both users are joined to, by room ID."""
+        rows = await self._reader.all(
+            "SELECT one.room_id FROM memberships one JOIN memberships two USING (room_id)"
+            " WHERE one.user_id = ? AND two.user_id = ? AND one.membership = 'join'"
+            " AND two.membership = 'join' ORDER BY one.room_id",
+            (user_id, other),
+        )
+        return [room_id for (room_id,) in rows]
+
     def forget(self, batch: Batch, user_id: UserID, room_id: RoomID) -> None:
         """Note that the user wants to hear nothing more of a room that they are not in."""
         batch.add(
