@@ -22,6 +22,7 @@ from minihs.federation.remote_rooms import RemoteRooms
 from minihs.platform.deferreds import in_parallel
 from minihs.platform.workers import Workers
 from minihs.rooms.dag import authorising_ids
+from minihs.rooms.judge import THE_RULES, Judge
 from minihs.rooms.outliers import JudgedOutliers, judge_outliers
 from minihs.store.events import EventRow
 
@@ -42,11 +43,13 @@ class Outliers:
         admission: Admission,
         receiver: Receiver,
         workers: Workers,
+        judge: Judge = THE_RULES,
     ) -> None:
         self._remote = remote
         self._admission = admission
         self._receiver = receiver
         self._workers = workers
+        self._judge = judge
 
     async def ensure_auth_events(self, origin: ServerName, event: Event, missing: Sequence[EventID]) -> None:
         """Fetch the auth events of `event` that we lack, with what authorises them, as far as possible."""
@@ -142,8 +145,10 @@ class Outliers:
         known = {event_id: row.event for event_id, row in rows.items()}
         refused = refused_ids(rows.values())
         if len(new) <= INLINE_EVENTS:
-            return judge_outliers(new, known=known, known_refused=refused)
-        return await self._workers.run(judge_outliers, new, known=known, known_refused=refused)
+            return judge_outliers(new, known=known, known_refused=refused, judge=self._judge)
+        return await self._workers.run(
+            judge_outliers, new, known=known, known_refused=refused, judge=self._judge
+        )
 
 
 def _authorising(event_ids: Iterable[EventID], among: Mapping[EventID, Event]) -> set[EventID]:

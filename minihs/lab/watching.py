@@ -29,7 +29,8 @@ class Decision(msgspec.Struct, frozen=True):
     state_key: str | None
     sender: str
     question: str
-    """`own` (making it), `cited` (check 4), `before` (check 5), `current` (check 6)."""
+    """`own` (making it), `cited` (check 4), `before` (check 5), `current` (check 6), `outlier` (check 4 of
+    one without the state around it, such as the state of a room that is joined)."""
     allowed: bool
     rule: str
     reason: str
@@ -100,6 +101,7 @@ _QUESTIONS = {
     "own": "may not send",
     "cited": "rejects by its auth events (check 4)",
     "before": "rejects by the state before it (check 5)",
+    "outlier": "rejects by its auth events, without the state around it,",
     "current": "soft-fails by the current state (check 6)",
 }
 
@@ -137,6 +139,13 @@ class WatchedJudge(Judge):
         if current_state is not None and isinstance(before, Allowed):
             now = authorise(event, current_state, event.version)
             self._trace.record(self._server, event, "current", now, current_state)
+        return verdict
+
+    def outlier(self, event: Event, cited: CitedEvents) -> Reject | Accept:
+        verdict = self._judge.outlier(event, cited)
+        basis = {each.key: each for each in cited.of(event)}
+        answer = Refused(verdict.rule, verdict.reason) if isinstance(verdict, Reject) else Allowed("check 4")
+        self._trace.record(self._server, event, "outlier", answer, basis)
         return verdict
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from minihs.events.event import Event, StateKey
 from minihs.rooms.auth import Allowed, Refused, authorise
-from minihs.rooms.receipt import Accept, CitedEvents, Reject, SoftFail, check_rights
+from minihs.rooms.receipt import Accept, CitedEvents, Reject, SoftFail, check_citations, check_rights
 
 
 class Judge:
@@ -36,6 +36,10 @@ class Judge:
         """What becomes of an event that another server sent; see `receipt.check_rights`."""
         return check_rights(event, cited, state_before, current_state)
 
+    def outlier(self, event: Event, cited: CitedEvents) -> Reject | Accept:
+        """What becomes of an event that came without the state around it: only its auth events are asked."""
+        return check_citations(event, cited)
+
 
 THE_RULES = Judge()
 
@@ -60,6 +64,9 @@ class JudgedWhenScheduled(Judge):
         current_state: Mapping[StateKey, Event] | None,
     ) -> Reject | SoftFail | Accept:
         return self._judge.received(event, cited, state_before, current_state)
+
+    def outlier(self, event: Event, cited: CitedEvents) -> Reject | Accept:
+        return self._judge.outlier(event, cited)
 
 
 NOT_ASKED = Allowed("none")

@@ -13,7 +13,8 @@ import msgspec
 from minihs.events.event import Event
 from minihs.events.ids import EventID
 from minihs.rooms.dag import authorising_ids, topological_order
-from minihs.rooms.receipt import CitedEvents, Reject, check_citations
+from minihs.rooms.judge import THE_RULES, Judge
+from minihs.rooms.receipt import CitedEvents, Reject
 
 
 class JudgedOutliers(msgspec.Struct, frozen=True):
@@ -29,8 +30,9 @@ def judge_outliers(
     *,
     known: Mapping[EventID, Event],
     known_refused: Set[EventID],
+    judge: Judge = THE_RULES,
 ) -> JudgedOutliers:
-    """Judge genuine events of one room, each after those that authorise it.
+    """Have genuine events of one room judged, each after those that authorise it.
 
     `known` holds events that were judged before, `known_refused` those of them that were rejected.
     """
@@ -44,7 +46,7 @@ def judge_outliers(
             undecided.append(event)
             continue
         judged[event.event_id] = event
-        verdict = check_citations(event, cited_events(event, judged, rejected))
+        verdict = judge.outlier(event, cited_events(event, judged, rejected))
         if isinstance(verdict, Reject):
             rejected.add(event.event_id)
             refused.append((event, f"{verdict.rule}: {verdict.reason}"))

@@ -9,11 +9,15 @@ import time
 
 import pytest
 
+from minihs.events.event import Event
 from minihs.lab import World
 from minihs.lab.driving import NeverHappened
 from minihs.lab.http_client import RequestFailed
 from minihs.lab.names import UnknownName
 from minihs.lab.people import Client, Refused
+from minihs.rooms.judge import Judge
+from minihs.rooms.receipt import Accept, CitedEvents, Reject
+from minihs.server import Policies
 
 HOUR_MS = 3_600_000
 
@@ -246,6 +250,32 @@ def test_the_auth_trace_has_the_rule_and_the_state_that_decided_on_each_server()
     ban = alice.state(room_id)["m.room.member", bob.user_id]["event_id"]
     assert elsewhere[-1].state[f"m.room.member|{bob.user_id}"] == ban
     assert elsewhere[-1].rule.startswith("v12 ")
+
+
+def test_the_state_of_a_room_that_is_joined_is_judged_in_the_auth_trace() -> None:
+    world = World(["hs1", "hs2"])
+    _, bob, room_id = room_of_two(world)
+    judged = {each.type: each for each in world.auth_trace.decisions if each.question == "outlier"}
+    assert {each.server for each in judged.values()} == {"hs2"}
+    assert {"m.room.create", "m.room.power_levels", "m.room.join_rules", "m.room.member"} <= set(judged)
+    levels = judged["m.room.power_levels"]
+    creator = bob.state(room_id)["m.room.member", "@alice:hs1"]["event_id"]
+    assert levels.allowed
+    assert levels.state == {"m.room.member|@alice:hs1": creator}
+
+
+def test_an_outlier_that_its_auth_events_do_not_allow_is_in_the_trace_with_the_rule() -> None:
+    class Stern(Judge):
+        def outlier(self, event: Event, cited: CitedEvents) -> Reject | Accept:
+            if event.type == "m.room.join_rules":
+                return Reject("v12 9", "on purpose")
+            return super().outlier(event, cited)
+
+    world = World(["hs1", "hs2"], policies=Policies(judge=Stern()))
+    with pytest.raises(Refused):
+        room_of_two(world)
+    (refused,) = world.auth_trace.refusals()
+    assert (refused.server, refused.question, refused.rule) == ("hs2", "outlier", "v12 9")
 
 
 def story(seed: int, *, yields: bool = False) -> bytes:

@@ -92,7 +92,7 @@ def make_inbound_federation(
     remote, lookups, history = RemoteRooms(client), RemoteLookups(client), HistoryStore(reader)
     admission = Admission(keys, workers)
     receiver = InboundRooms(rooms)
-    outliers = Outliers(remote=remote, admission=admission, receiver=receiver, workers=workers)
+    outliers = Outliers(remote=remote, admission=admission, receiver=receiver, workers=workers, judge=judge)
     gaps = Gaps(clock=clock, remote=remote, admission=admission, outliers=outliers, receiver=receiver)
     inbound = InboundEvents(
         receiver=receiver, outliers=outliers, gaps=gaps, lanes=Lanes(WAITING_IN_ROOM), judge=judge
