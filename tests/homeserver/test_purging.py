@@ -11,7 +11,7 @@ from minihs.homeserver.errors import StillInRoom, Unavailable, UnknownRoom
 from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.store.purges import PurgeStore
 from minihs.store.receipts import ReceiptStore
-from minihs.store.writer import Batch
+from minihs.store.writer import Batch, WriterStopped
 from tests.support.federated import FederatedServer, Wire
 
 ALICE, BOB = "@alice:hs1", "@bob:hs2"
@@ -105,6 +105,28 @@ def test_nobody_enters_a_room_while_it_is_going(hs1: FederatedServer) -> None:
     hs1.run(purges.purge(room_id))
     assert len(refused) == 1
     purges.keep(room_id)
+
+
+def test_a_server_that_stops_does_not_wait_for_a_large_room(hs1: FederatedServer) -> None:
+    room_id = left(hs1)
+    purges = hs1.service.purges
+    slices = 0
+    submit = purges._submit
+
+    async def counted(fill: Any) -> None:
+        nonlocal slices
+        await submit(fill)
+        slices += 1
+        purges.stop()
+
+    purges._submit = counted  # type: ignore[method-assign]
+    with pytest.raises(WriterStopped):
+        hs1.run(purges.purge(room_id))
+    assert slices == 1
+    hs1.open()
+    hs1.run(hs1.service.purges.start(lambda user_id: None))
+    hs1.clock.advance(1)
+    assert is_gone(hs1, room_id)
 
 
 def test_an_invite_that_comes_while_the_room_is_going_stays(hs1: FederatedServer) -> None:

@@ -94,6 +94,23 @@ def test_who_was_banned_is_banned_from_the_successor(
     dave.join("#den:hs1")
 
 
+@pytest.mark.parametrize("at_once", [200, 1])
+def test_bans_go_along_also_where_the_upgrader_could_not_have_made_them(
+    world: World, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(upgrading, "BANS_AT_ONCE", at_once)
+    alice, bob = world["hs1"].user("alice"), world["hs1"].user("bob")
+    old = alice.create_room(room_version="11")
+    bob.join(old)
+    for number in range(3):
+        alice.post(f"/rooms/{quote(old)}/ban", {"user_id": f"@troll{number}:hs1"})
+    alice.set_power(old, users={bob.user_id: 75}, events={"m.room.tombstone": 75}, ban=100)
+    new = upgrade(bob, old, "11")
+    assert content(bob, new, "m.room.member", "@troll2:hs1")["membership"] == "ban"
+    levels = content(bob, new, "m.room.power_levels")
+    assert (levels["ban"], levels["users"][bob.user_id]) == (100, 75)
+
+
 def test_a_space_keeps_its_children(world: World) -> None:
     alice = world["hs1"].user("alice")
     old = alice.create_room(creation_content={"type": "m.space"})

@@ -84,9 +84,12 @@ class RoomUpgrade:
             raise UnknownRoom(f"This server does not know the room {room_id}.")
         creators = [name for name in dict.fromkeys(additional_creators) if name != upgrader]
         create_content = await self._create_content(create, upgrader, version, creators)  # 2
-        states = await self._transferred(room_id, upgrader, create, version, creators)  # 3
+        states, levels = await self._transferred(room_id, upgrader, create, version, creators)  # 3
         bans = await self._bans(room_id, {upgrader, *creators})
+        # The old room's levels come last: until then the upgrader may do everything.
         states += bans[:BANS_AT_ONCE]
+        if len(bans) <= BANS_AT_ONCE:
+            states, levels = states + levels, []
         was_published = await self._published.is_published(room_id)
 
         def also(batch: Batch, event: Event) -> None:
@@ -102,6 +105,8 @@ class RoomUpgrade:
             await self._rooms.send_all(
                 [_draft(successor, upgrader, ban) for ban in bans[start : start + BANS_AT_ONCE]]
             )
+        for state in levels:
+            await self._rooms.send(_draft(successor, upgrader, state))
         tombstone = {"body": "This room has been replaced.", "replacement_room": successor}
         await self._send(room_id, upgrader, TOMBSTONE, tombstone)  # 5
         await self._quieten(room_id, upgrader)  # 6
@@ -137,7 +142,8 @@ class RoomUpgrade:
         create: Event,
         version: RoomVersion,
         creators: Sequence[UserID],
-    ) -> list[InitialState]:
+    ) -> tuple[list[InitialState], list[InitialState]]:
+        """The state that goes along, and what is set after it: the old room's power levels, if it has any."""
         old_levels = await self._levels(room_id)
         users = dict(old_levels.get("users", {}))
         if version.privileged_creators:
@@ -162,9 +168,8 @@ class RoomUpgrade:
                 states.append(InitialState(event_type, content))
         if is_space(create.content):
             states += await self._space_children(room_id)
-        if old_levels:
-            states.append(InitialState(POWER_LEVELS, {**old_levels, "users": users}))
-        return states
+        levels = [InitialState(POWER_LEVELS, {**old_levels, "users": users})] if old_levels else []
+        return states, levels
 
     async def _bans(self, room_id: RoomID, creators: set[UserID]) -> list[InitialState]:
         """The bans of the old room, by user; not those of people who make the new one."""

@@ -215,6 +215,8 @@ class RoomPurges:
             await self._submit(lambda batch, some=some: self._store.remove_groups(batch, some))  # type: ignore[misc]
 
     async def _submit(self, fill: Callable[[Batch], None]) -> None:
+        if self._stopped:  # else the writer would wait for the last slice of a large room
+            raise WriterStopped("The server is stopping.")
         batch = Batch()
         fill(batch)
         await self._writer.submit(batch)
