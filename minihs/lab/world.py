@@ -26,6 +26,7 @@ from minihs.lab.servers import LabServer
 from minihs.lab.transcript import Transcript
 from minihs.lab.watching import AuthTrace, WatchedJudge, Witness
 from minihs.lab.wire import Exchange, Traffic, WireLog
+from minihs.lab.yielding import is_everywhere
 from minihs.platform.clock import sleep
 from minihs.platform.entropy import SeededEntropy
 from minihs.server import Policies
@@ -73,7 +74,7 @@ class World:
         if synapse or synapse_python or real:
             raise ValueError("A Synapse is a process: that takes a world with `real=True`.")
         self.seed = seed
-        self.yields = yields
+        self.yields = yields or is_everywhere()
         self.clock = WorldClock()
         self.transcript = Transcript(lambda: self.clock.monotonic_ms())
         self.auth_trace = AuthTrace(lambda: self.clock.monotonic_ms(), self.transcript)

@@ -5,6 +5,10 @@ Answers that come inline hide races that another store would show.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 from twisted.internet.defer import Deferred
 
 from minihs.platform.clock import Clock
@@ -13,6 +17,23 @@ from minihs.store.database import Database
 from minihs.store.reader import Params, Reader, Row
 
 MOST_TURNS = 3
+
+_everywhere: ContextVar[bool] = ContextVar("yielding everywhere", default=False)
+
+
+@contextmanager
+def everywhere() -> Iterator[None]:
+    """All worlds that are made inside have stores that wait: for experiments, which make their own worlds."""
+    token = _everywhere.set(True)
+    try:
+        yield
+    finally:
+        _everywhere.reset(token)
+
+
+def is_everywhere() -> bool:
+    """Whether a world that is made now is inside `everywhere`."""
+    return _everywhere.get()
 
 
 class YieldingReader(Reader):
