@@ -49,7 +49,7 @@ def test_an_invite_is_declined(pair: Pair, side: str) -> None:
     host.sees_membership(guest, room_id, "leave")
     assert refusal(lambda: guest.join(room_id, via=host.server_name)) == "M_FORBIDDEN"
     host.act(room_id, "invite", guest.user_id)
-    until(lambda: room_id in invited_to(guest), "the second invite")
+    until(lambda: room_id in guest.invites(), "the second invite")
     pair.joins(guest, room_id, host)
 
 
@@ -63,13 +63,8 @@ def test_an_invite_is_withdrawn(pair: Pair, side: str) -> None:
     guest.sees_the_end(room_id)
     assert refusal(lambda: guest.join(room_id, via=host.server_name)) == "M_FORBIDDEN"
     host.act(room_id, "invite", guest.user_id)
-    until(lambda: room_id in invited_to(guest), "the second invite")
+    until(lambda: room_id in guest.invites(), "the second invite")
     pair.joins(guest, room_id, host)
-
-
-def invited_to(peer: Peer) -> list[str]:
-    """The rooms that somebody is invited to, to begin with, as a new device would see them."""
-    return list(peer.request("GET", "/_matrix/client/v3/sync").get("rooms", {}).get("invite", {}))
 
 
 @either_side

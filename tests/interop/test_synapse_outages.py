@@ -64,12 +64,16 @@ def test_who_was_away_for_long_fills_the_gap(pair: Pair, away: str) -> None:
         present.sees_membership(absent, room_id, "join")
     server = pair.server(away)
     server.stop()
-    said = {room_id: [] for room_id in rooms}
+    said: dict[str, list[str]] = {room_id: [] for room_id in rooms}
     for number in range(30):
         for room_id in rooms:
             said[room_id].append(present.send(room_id, f"{number}"))
+            if number % 10 == 0:
+                present.put_state(room_id, "m.room.topic", {"topic": f"after {number}"})
+    neighbour = pair.neighbour(present, "neighbour")
     for room_id in rooms:
         other.act(room_id, "leave")
+        neighbour.join(room_id, via=present.server_name)
     server.start()
     absent.send(rooms[0], "back again")
     for room_id in rooms:
@@ -78,6 +82,27 @@ def test_who_was_away_for_long_fills_the_gap(pair: Pair, away: str) -> None:
             lambda room_id=room_id: messages_of(absent, room_id, present) == said[room_id],
             "all that was said, once and in order",
         )
+        assert absent.state(room_id)["m.room.topic", ""][1] == {"topic": "after 20"}
+        assert absent.membership_of(neighbour, room_id) == "join"
+
+
+@either_side_away
+def test_who_was_invited_by_a_server_that_is_away_now_declines_all_the_same(pair: Pair, away: str) -> None:
+    """It ends here and now, though the other server does not hear of it and goes on until it invites anew."""
+    pair.provokes("This server is not in the room")  # when Synapse withdraws an invite that has been declined
+    host, guest = pair.users(away)
+    room_id = host.create("12", preset="private_chat")
+    host.act(room_id, "invite", guest.user_id)
+    guest.sees_invite(room_id)
+    server = pair.server(away)
+    server.stop()
+    guest.act(room_id, "leave")
+    guest.sees_the_end(room_id)
+    server.start()
+    host.act(room_id, "kick", guest.user_id)
+    host.act(room_id, "invite", guest.user_id)
+    until(lambda: room_id in guest.invites(), "the second invite")
+    pair.joins(guest, room_id, host)
 
 
 @either_side_away

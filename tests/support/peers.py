@@ -76,6 +76,10 @@ class Peer(Client):
 
         return self.look_for(invite, f"an invite to {room_id}")
 
+    def invites(self) -> list[str]:
+        """The rooms that this user is invited to now, as a new device would see it."""
+        return list(_rooms(self.request("GET", "/_matrix/client/v3/sync"), "invite"))
+
     def sees_the_end(self, room_id: str) -> None:
         """Wait until this user is told to be in the room, or invited to it, no longer."""
         self.look_for(lambda reply: room_id in _rooms(reply, "leave"), f"the end of {room_id}")
