@@ -25,11 +25,12 @@ VERSIONS = ("3.11", "3.12", "3.13")
 
 PROGRAM = """
 import sys
+from contextlib import nullcontext
 from minihs.lab.experiments import run_experiment
-from minihs.lab.world import World
-name, yields = sys.argv[1:]
-World.__init__.__kwdefaults__["yields"] = yields == "yields"
-sys.stdout.buffer.write(run_experiment(name, seed=3, size="small").to_json())
+from minihs.lab.yielding import everywhere
+name, stores = sys.argv[1:]
+with everywhere() if stores == "yields" else nullcontext():
+    sys.stdout.buffer.write(run_experiment(name, seed=3, size="small").to_json())
 """
 
 experiments = pytest.mark.parametrize(

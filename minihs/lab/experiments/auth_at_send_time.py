@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from minihs.lab.drawing import draw_graphs
 from minihs.lab.experiments import Size
 from minihs.lab.experiments.auth_changes import CHANGES, NOTE, Cast, Cell
 from minihs.lab.handles import Plan, schedule
@@ -63,6 +62,7 @@ def run(seed: int, size: Size) -> Report:
             world, played = _play(seed, authorisation, way, versions)
             cells[authorisation, way] = played
             report.transcript += world.transcript.entries
+            report.decisions += world.auth_trace.refusals()
             _summarise(summary, authorisation, way, played)
             if (authorisation, way) == ("schedule", "there, late"):
                 _draw(report, world, played)
@@ -212,13 +212,10 @@ def _summarise(table: Any, authorisation: str, way: str, cells: list[Cell]) -> N
 
 def _draw(report: Report, world: World, cells: list[Cell]) -> None:
     """The graph of one room whose servers had different news when the future was sent."""
-    from minihs.lab.report import Drawing
-
     cell = next(cell for cell in cells if cell.change.name == "right lost")
     views = [view for name in world.servers if (view := view_of(world[name], cell.room_id))]
     title = f"Right lost behind a partition, authorised at scheduling, version {cell.version}"
-    report.drawings.append(Drawing(title, draw_graphs(views)))
-    report.graphs += [view.to_json() for view in views]
+    report.show_room(title, views)
 
 
 def _judge(report: Report, cells: dict[tuple[str, str], list[Cell]]) -> None:

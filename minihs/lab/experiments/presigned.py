@@ -11,13 +11,12 @@ from typing import Any
 
 import msgspec
 
-from minihs.lab.drawing import draw_graphs
 from minihs.lab.experiments import Size
 from minihs.lab.experiments.presigned_call import CALL, JOINED, PresignedCall
 from minihs.lab.experiments.presigned_life import costs, lives
 from minihs.lab.http_client import in_path
 from minihs.lab.proposals.msc4080 import ClientKey
-from minihs.lab.report import Drawing, Report
+from minihs.lab.report import Report
 from minihs.lab.views import differences
 
 QUESTION = (
@@ -149,9 +148,8 @@ def _play(report: Report, seed: int, case: Case) -> Found:
     world.advance(minutes=3)
     views = [call.view(name, room_id) for name in ("hs1", "hs2")]
     if case.act is _own_change:
-        title = "Alice has raised her hand since she signed her leave: the graph in the end"
-        report.drawings.append(Drawing(title, draw_graphs(views, skip=6)))
-        report.graphs += [each.to_json() for each in views]
+        report.show_room("Alice has raised her hand since she signed her leave: the graph in the end", views)
+    report.decisions += world.auth_trace.refusals()
     report.transcript += world.transcript.entries
     world.stop()
     return Found(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from minihs.lab.drawing import draw_graphs
 from minihs.lab.experiments.put_off import FOLLOWED, Held, Stage, Way, cancel, put_off, stage
 from minihs.lab.handles import Plan
 from minihs.lab.http_client import in_path
 from minihs.lab.people import Client
-from minihs.lab.report import Drawing, Report
+from minihs.lab.report import Report
 from minihs.lab.views import differences, view_of
 from minihs.lab.world import World
 
@@ -145,9 +144,11 @@ def state_event(report: Report, seed: int, way: Way, spoken: bool) -> StateFate:
     here.world.advance(ms=DELAY_MS)
     views = [view for name in here.world.servers if (view := view_of(here.world[name], here.room_id))]
     if spoken and way is FOLLOWED:
-        title = "A state event of MSC3277 that was put off and spoken after: the graph in the end"
-        report.drawings.append(Drawing(title, draw_graphs(views, skip=8)))
-        report.graphs += [view.to_json() for view in views]
+        report.show_room(
+            "A state event of MSC3277 that was put off, and followed: the graph in the end", views
+        )
+        trace = here.world.auth_trace
+        report.decisions += [each for each in trace.decisions if each.type == LATE]
     told = StateFate(early, _in_force(here), tuple(differences(views)), len(views[0].extremities))
     report.transcript += here.world.transcript.entries
     here.world.stop()

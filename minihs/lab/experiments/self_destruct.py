@@ -6,14 +6,13 @@ from typing import Any
 
 import msgspec
 
-from minihs.lab.drawing import draw_graphs
 from minihs.lab.experiments import Size
 from minihs.lab.handles import Plan, schedule
 from minihs.lab.http_client import in_path
 from minihs.lab.people import Client
 from minihs.lab.proposals.msc2228 import AFTER, REDACTION, SYNTHETIC, SelfDestruction
 from minihs.lab.proposals.switch import Switch
-from minihs.lab.report import Drawing, Report
+from minihs.lab.report import Report
 from minihs.lab.views import view_of
 from minihs.lab.world import World
 
@@ -146,11 +145,8 @@ def _play(report: Report, seed: int, way: Way, dead: bool) -> Played:
     people["hs2"].send(room_id, "afterwards")
     world.settle()
     if way is BOTH and not dead:
-        title = (
-            "Both ways, in the end: hs2 has its synthetic redaction beside the graph, hs5 only the real one"
-        )
-        report.drawings.append(Drawing(title, draw_graphs([views[1], views[4]], skip=9)))
-    report.graphs += [view.to_json() for view in views] if way is BOTH and not dead else []
+        title = "Both ways, in the end: hs2 has a synthetic redaction beside the graph, hs5 only the real one"
+        report.show_room(title, [view for view in views if view.server in ("hs2", OLD)])
     report.transcript += world.transcript.entries
     left = {
         key: value for key, value in _event(people["hs2"], room_id, event_id).items() if key != "unsigned"
