@@ -142,8 +142,16 @@ class ApiChannel(_HTTPChannel):  # type: ignore[misc]
 
     def connectionMade(self) -> None:  # noqa: N802
         super().connectionMade()
-        self.peer: str = getattr(self.transport.getPeer(), "host", "")
+        # Twisted asks for both with each request; they stay the same.
+        self._peer, self._host = self.transport.getPeer(), self.transport.getHost()
+        self.peer: str = getattr(self._peer, "host", "")
         self.factory.channels[id(self)] = self
+
+    def getPeer(self) -> Any:  # noqa: N802
+        return self._peer
+
+    def getHost(self) -> Any:  # noqa: N802
+        return self._host
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         # Only between requests, when Twisted holds nothing back and nothing is under way.

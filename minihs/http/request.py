@@ -61,7 +61,7 @@ class Query:
 
     def _all(self) -> dict[str, list[str]]:
         if self._values is None:
-            self._values = _parse_query(self._raw)
+            self._values = _parse_query(self._raw) if self._raw else {}
         return self._values
 
     def names(self) -> tuple[str, ...]:
