@@ -41,6 +41,8 @@ class Minihs:
 
         From now on move that world's time by `advance` here only.
         """
+        if world.real:
+            return "http://{}:{}".format(*world.server(server).client_at)
         from minihs.lab.loopback import Loopback
 
         with self._lock:

@@ -50,6 +50,9 @@ class World:
     that are Synapses instead, and `synapse_python` the interpreter that has it (`real.world.RealWorld`).
     """
 
+    real = False
+    """Whether its servers are processes."""
+
     def __new__(cls, *_: Any, real: bool = False, **__: Any) -> World:
         if real and cls is World:
             from minihs.lab.real.world import RealWorld  # late: few worlds are
@@ -256,6 +259,9 @@ class World:
 
     def condition(self, one: str, other: str, *, both_ways: bool = True, **changes: Any) -> None:
         """Change the conditions of the way from one machine to another; see `Conditions` for names."""
+        for name in changes:
+            if name not in Conditions.__struct_fields__:
+                raise UnknownName("condition", name, Conditions.__struct_fields__)
         here, there = self.address(one), self.address(other)
         ways = [(here, there), (there, here)] if both_ways else [(here, there)]
         for source, target in ways:

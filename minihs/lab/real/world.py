@@ -68,6 +68,7 @@ class RealWorld(World):
     """Servers as processes, in a folder of its own that goes when the world does."""
 
     clock: LiveClock
+    real = True
 
     def __init__(
         self,
