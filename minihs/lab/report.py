@@ -16,6 +16,7 @@ from minihs.lab.watching import Decision
 
 if TYPE_CHECKING:
     from minihs.lab.views import RoomView
+    from minihs.lab.world import World
 
 
 class Table(msgspec.Struct):
@@ -113,6 +114,15 @@ class Report(msgspec.Struct, kw_only=True):
         name = "".join(letter if letter.isalnum() else "-" for letter in title).strip("-").lower()
         for view in views:
             self.exports[f"{name}-{view.server}.ndjson"] = view.to_ndjson()
+
+    def show_exchange(self, world: World, views: Sequence[RoomView], title: str) -> None:
+        """What the servers of a world asked the auth rules about the events of a room, and what went between
+        them."""
+        shown = {row.event.event_id for view in views for row in view.events}
+        self.decisions += [each for each in world.auth_trace.decisions if each.event_id in shown]
+        table = self.table(title, "from", "to", "requests", "PDUs", "EDUs", "bytes")
+        for (source, target), traffic in world.traffic_by_link().items():
+            table.add(source, target, traffic.requests, traffic.pdus, traffic.edus, traffic.bytes)
 
     def write_exports(self, folder: Path) -> list[Path]:
         """Write the graphs into a folder; the files."""

@@ -249,10 +249,8 @@ class Story:
             lives = [Life(future.name, tuple(future.moments)) for future in self.futures.values()]
             spans = [*self._spans, *(Span(begins, world.now_ms, name) for name, begins in self._open.items())]
             report.drawings.append(Drawing("Futures in time", draw_lives(lives, world.now_ms, spans)))
-        table = report.table("Traffic between servers", "from", "to", "requests", "PDUs", "EDUs", "bytes")
-        for (source, target), traffic in world.traffic_by_link().items():
-            table.add(source, target, traffic.requests, traffic.pdus, traffic.edus, traffic.bytes)
-        report.decisions = list(world.auth_trace.decisions)
+        every_view = [view for name in self.rooms for view in self._views(name)]
+        report.show_exchange(world, every_view, "Traffic between servers")
         report.transcript = list(world.transcript.entries)
 
     def _outcome(self, future: ToldFuture) -> None:

@@ -36,6 +36,8 @@ T = TypeVar("T")
 PATIENCE_MS = 600_000
 """How long things may take that no story waits for."""
 
+SERVERS_IN_A_NETWORK = 250
+
 QUIET_MS = 250
 """So long nothing may be asked for a world to be at rest."""
 
@@ -113,7 +115,9 @@ class World:
 
         `details` may be a `database` that is there already, and signing `keys`.
         """
-        host = self._host(f"10.0.{len(self.servers)}.1", name, name)
+        number = len(self.servers)  # people are in 10.1
+        network = "10.0" if number < SERVERS_IN_A_NETWORK else f"10.{100 + number // SERVERS_IN_A_NETWORK}"
+        host = self._host(f"{network}.{number % SERVERS_IN_A_NETWORK}.1", name, name)
         chosen = {**self._settings, **(settings or {})}
         server = self._make_server(name, host, chosen, policies or self._policies, **details)
         self.servers[name] = server
