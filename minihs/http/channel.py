@@ -98,7 +98,12 @@ class ApiHTTPRequest(_Request):  # type: ignore[misc]
     def connectionLost(self, reason: Failure) -> None:  # noqa: N802
         super().connectionLost(reason)
         self.gone = True
+        self._forget_body()
         self.cancel()
+
+    def _forget_body(self) -> None:
+        # Twisted's requests and channels refer to each other, so that only a rare collection would free it.
+        self._chunks = []
 
     def cancel(self) -> None:
         """End a handler that may be ended early."""
@@ -118,6 +123,7 @@ class ApiHTTPRequest(_Request):  # type: ignore[misc]
 
         `body` is JSON unless it is `typed` by the `header_lines`, each of which ends in CR LF.
         """
+        self._forget_body()
         if self.gone:
             return
         parts = [_head(status, cors, not typed), header_lines]

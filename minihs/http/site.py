@@ -203,6 +203,8 @@ class ApiFactory(_HTTPFactory):  # type: ignore[misc]
                 header_lines(error.headers),
                 msgspec.json.encode(error.body),
             )
+            # Its traceback leads to this call, which leads to it, and to the body on the way: see `channel`.
+            error.__traceback__ = raised.__traceback__ = None
         http.cancellable = False
         http.respond(
             status,

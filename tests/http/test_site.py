@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -328,6 +330,28 @@ def test_a_body_over_the_limit_of_its_route_is_too_large(world: World) -> None:
     assert world.post("/_matrix/client/v3/small", body=b'{"a":"' + b"x" * 56 + b'"}').status == 200
     response = world.post("/_matrix/client/v3/small", body=b'{"a":"' + b"x" * 57 + b'"}')
     assert (response.status, response.errcode) == (413, "M_TOO_LARGE")
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"name": "n", "text": "%s"}', b"%s", b"[[%s"], ids=["good", "no JSON", "cut off"]
+)
+def test_a_body_is_let_go_with_its_reply(world: World, body: bytes) -> None:
+    """Not when the interpreter next looks for circles, which is after many more bodies."""
+    large = body % (b"x" * 50_000)
+    world.post("/_matrix/client/v3/body", body=large)
+    world.seen.clear()
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(10):
+            world.post("/_matrix/client/v3/body", body=large)
+            world.seen.clear()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert held < 4 * len(large)
 
 
 def test_a_chunked_body_is_read_and_bounded(world: World) -> None:
