@@ -67,7 +67,8 @@ class ServerProcess:
         return self.folder / f"{self.label}.log"
 
     def start(self) -> float:
-        """Start the process; returns the seconds until it answered the first request."""
+        """Start the process; returns the seconds until it answered the first request. One that does not get
+        ready is ended: ServerDidNotStart."""
         started = time.monotonic()
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 - our own program
@@ -77,6 +78,7 @@ class ServerProcess:
             if self._answers():
                 return time.monotonic() - started
             if self.process.poll() is not None or time.monotonic() - started > READY_WITHIN_S:
+                self.kill()
                 raise ServerDidNotStart(f"{self.label} did not start:\n{self._log_tail()}")
             time.sleep(0.01)
 

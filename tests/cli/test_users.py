@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -92,15 +93,31 @@ def test_accounts_are_made_and_changed_whether_the_server_runs_or_not(tmp_path: 
 def test_two_commands_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     """Each waits until the one that owns the directory is done."""
     where = ["--data-dir", str(tmp_path / "data"), "--server-name", "hs.test"]
-    commands = [
-        subprocess.Popen(
-            [sys.executable, "-m", "minihs.cli", "users", "create", name, "--password", PASSWORD, *where],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for name in ("alice", "bob")
-    ]
-    results = [(command.communicate(timeout=60)[1], command.returncode) for command in commands]
+    create = [sys.executable, "-m", "minihs.cli", "users", "create"]
+    with ExitStack() as ending:  # also when one of them takes too long
+        commands = [
+            ending.enter_context(
+                subprocess.Popen(
+                    [
+                        sys.executable,
+                        "-m",
+                        "minihs.cli",
+                        "users",
+                        "create",
+                        name,
+                        "--password",
+                        PASSWORD,
+                        *where,
+                    ],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                )
+            )
+            for name in ("alice", "bob")
+        ]
+        for command in commands:
+            ending.callback(command.kill)
+        results = [(command.communicate(timeout=60)[1], command.returncode) for command in commands]
     assert results == [(b"", 0)] * 2
     listed = ok("list", *where)
     assert listed == ["@alice:hs.test", "@bob:hs.test"]

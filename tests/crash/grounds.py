@@ -6,6 +6,7 @@ import itertools
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,19 +50,24 @@ class Ground:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.nursery = Nursery()
         self.stage = Stage(folder)
         self.server = self.stage.minihs("killed", SETTINGS)
+        self.nursery = Nursery()
         self.line = HttpLine(self.server)
         self._first = Beginning(folder / "beginning", Ledger())
         self._numbers = itertools.count(1)
         self.token = ""
         self.room_id = ""
-        self._prepare()
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
-        self.nursery.close()
-        self.stage.close()
+        with ExitStack() as ending:
+            ending.callback(self.stage.close)
+            ending.callback(self.nursery.close)
 
     def run(
         self,
@@ -122,8 +128,10 @@ class Ground:
 
         if cold:
             self.server.start()
-            judge()
-            self.server.stop()
+            try:
+                judge()
+            finally:
+                self.server.stop()
         else:
             self.while_up(judge)
         self.check_data()

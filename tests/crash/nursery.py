@@ -75,12 +75,12 @@ class Nursery:
             self.kill(pid)
 
     def close(self) -> None:
-        """End everything that still runs, and the launcher."""
-        self.clear()
-        if self._launcher.stdin is not None and self._launcher.stdout is not None:
-            self._launcher.stdin.close()
-            self._launcher.wait(10)
-            self._launcher.stdout.close()
+        """End everything that still runs, and the launcher, whatever state they are in."""
+        with self._launcher:  # waits for its end
+            try:
+                self.clear()
+            finally:
+                self._launcher.kill()  # what it has started dies with it
 
     def start(self, server: ServerProcess, **details: Any) -> int | None:
         """Start `server` in another way than `ServerProcess.start` does; its PID once it answers requests.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from queue import SimpleQueue
 
 import pytest
@@ -23,10 +24,12 @@ SIDE_BY_SIDE = 3
 
 @pytest.fixture(scope="module")
 def more_grounds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Ground]]:
-    made = [Ground(tmp_path_factory.mktemp("ground")) for _ in range(SIDE_BY_SIDE - 1)]
-    yield made
-    for each in made:
-        each.close()
+    with ExitStack() as ending:
+        made = []
+        for _ in range(SIDE_BY_SIDE - 1):
+            made.append(Ground(tmp_path_factory.mktemp("ground")))
+            ending.callback(made[-1].close)
+        yield made
 
 
 @pytest.mark.parametrize("step", ["before COMMIT", "after COMMIT"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -48,9 +49,11 @@ class Client:
 def test_an_event_beside_whose_commit_a_server_is_killed_reaches_the_other_once(
     tmp_path: Path, step: str
 ) -> None:
-    stage, nursery = Stage(tmp_path), Nursery()
-    here, there = stage.minihs("here"), stage.minihs("there")
-    try:
+    with ExitStack() as ending:
+        stage, nursery = Stage(tmp_path), Nursery()
+        ending.callback(stage.close)
+        ending.callback(nursery.close)
+        here, there = stage.minihs("here"), stage.minihs("there")
         there.start()
         here.start()
         alice, bob = Client(here, "alice"), Client(there, "bob")
@@ -73,6 +76,3 @@ def test_an_event_beside_whose_commit_a_server_is_killed_reaches_the_other_once(
         assert len(sent) == 1
         until(lambda: bob.timeline(room_id) == sent, "the event on the other server")
         until(lambda: alice.timeline(room_id) == sent, "the same on this one")
-    finally:
-        nursery.close()
-        stage.close()

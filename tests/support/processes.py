@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -110,9 +111,10 @@ class Stage:
         return server
 
     def close(self) -> None:
-        """End every process of this stage, whatever state it is in."""
-        for process in self._processes:
-            process.stop()
+        """End every process of this stage, whatever state it is in, and whatever goes wrong with another."""
+        with ExitStack() as ending:
+            for process in self._processes:
+                ending.callback(process.stop)
         for link in self.links.values():
             link.close()
 
