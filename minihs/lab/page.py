@@ -30,7 +30,8 @@ ul.verdicts span{font-weight:700}ul.verdicts div{color:var(--ink)}ul.verdicts .n
 caption{text-align:left;font-weight:650;font-size:1rem;padding:.3rem 0}
 th{background:var(--card);font-weight:650;position:sticky;top:0}
 td,th{border-bottom:1px solid var(--grid);padding:.34rem .7rem;text-align:left;vertical-align:top}
-td.n{text-align:right;font-variant-numeric:tabular-nums}tr:hover td{background:var(--card)}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}tr:hover td{background:var(--card)}
+td:first-child{font-weight:500}
 figure{margin:1.2rem 0;padding:1rem;border:1px solid var(--grid);border-radius:.6rem;overflow-x:auto}
 figcaption{font-weight:650;margin-bottom:.6rem}figure svg{display:block;max-width:none}
 .legend{font-size:.82rem;color:var(--faint);margin:.6rem 0 0}
@@ -107,16 +108,24 @@ def _figure(drawing: Drawing) -> str:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
-    rows = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in table.rows)
+    columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
+    numeric = [bool(column) and all(map(_is_number, column)) for column in columns]
+    head = "".join(_cell("th", *each) for each in zip(table.columns, numeric, strict=True))
+    rows = "".join(
+        "<tr>" + "".join(_cell("td", *each) for each in zip(row, numeric, strict=True)) + "</tr>"
+        for row in table.rows
+    )
     note = f"<p class=note>{escape(table.note)}</p>" if table.note else ""
     whole = f"<table><caption>{escape(table.title)}</caption><tr>{head}</tr>{rows}</table>"
     return f"<div class=scroll>{whole}</div>{note}"
 
 
-def _cell(text: str) -> str:
-    number = text.replace(",", "").replace(".", "").replace("−", "").isdigit()
-    return f"<td class=n>{escape(text)}</td>" if number else f"<td>{escape(text)}</td>"
+def _cell(tag: str, text: str, numeric: bool) -> str:
+    return f"<{tag} class=n>{escape(text)}</{tag}>" if numeric else f"<{tag}>{escape(text)}</{tag}>"
+
+
+def _is_number(text: str) -> bool:
+    return text.lstrip("-−").replace(",", "").replace(".", "").isdigit() or text in ("–", "")
 
 
 def _decisions(decisions: Sequence[Decision]) -> str:

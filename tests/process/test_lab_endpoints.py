@@ -264,9 +264,17 @@ def test_a_slow_disk_delays_the_answer_and_not_for_ever(server: ServerProcess, c
     assert lab.ok("PUT", "/store", {"commit_delay_ms": 0}) == lab.ok("GET", "/store")
 
 
-@pytest.mark.parametrize("option", ["--lab-listen", "--client-listen", "--federation-listen"])
-def test_a_laboratory_refuses_to_listen_beyond_loopback(stage: Stage, option: str) -> None:
-    server = stage.minihs("hs1", flags=["--lab", option, "0.0.0.0:0"])
+@pytest.mark.parametrize(
+    ("option", "flags"),
+    [
+        ("--lab-listen", ["--lab-listen", "0.0.0.0:0"]),
+        ("--client-listen", ["--client-listen", "0.0.0.0:0"]),
+        ("--federation-listen", ["--federation-listen", "0.0.0.0:0"]),
+        ("metrics.listen", ["--set", "metrics.listen=0.0.0.0:0"]),
+    ],
+)
+def test_a_laboratory_refuses_to_listen_beyond_loopback(stage: Stage, option: str, flags: list[str]) -> None:
+    server = stage.minihs("hs1", flags=["--lab", *flags])
     assert refused(server.command()) == (
         f"minihs: With --lab every listener must be on loopback (127.0.0.1 or ::1), and {option} is "
         "0.0.0.0:0: nobody elsewhere may be told a time that is not theirs."

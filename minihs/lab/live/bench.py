@@ -70,8 +70,10 @@ class Bench:
             ("--lab-listen", listen),
             ("--client-listen", config.server.client_listen),
             ("--federation-listen", config.server.federation_listen),
+            ("metrics.listen", config.metrics.listen),
         ):
-            _check_loopback(name, address)
+            if address is not None:
+                _check_loopback(name, address)
         folder = Path(config.server.data_dir)
         self._file = folder / "lab.json"
         self._kept_file = folder / "lab-clock.json"
