@@ -28,6 +28,9 @@ from minihs.store.timeline import TimelineStore
 MAX_BACKFILL = 100
 MAX_MISSING_EVENTS = 100
 MAX_STARTS = 50  # event IDs that one question may name
+MAX_WALKED = (
+    1_000  # events that one question about missing ones may lead past: there may be many rejected ones
+)
 READ_AT_ONCE = 250  # events, at 10 to 40 µs each, of the state of a large room
 
 
@@ -133,7 +136,7 @@ class RoomServing:
             for row in (await self._rooms.rows(latest[:MAX_STARTS])).values()
             if row.event.room_id == room_id and not row.standing.is_outlier
         ]
-        while layer and len(found) < limit:
+        while layer and len(found) < limit and len(seen) < MAX_WALKED:
             prevs = [
                 prev_id
                 for row in layer

@@ -8,6 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from minihs.events.ids import RoomID
+from minihs.federation import gaps
 from minihs.federation.client import RemoteRefusal, Unreachable
 from minihs.homeserver.elsewhere.receiver import REPLY_WITHIN_MS
 from minihs.store.events import Standing
@@ -51,7 +52,11 @@ def test_events_that_do_not_lead_to_the_one_that_came_are_not_taken_from_the_ans
     assert standing(server, aside) is None
 
 
-def test_a_gap_too_wide_to_fill_is_bridged_with_the_state_at_its_edge() -> None:
+@pytest.mark.parametrize("portion", [1, 1_000])
+def test_a_gap_too_wide_to_fill_is_bridged_with_the_state_at_its_edge(
+    portion: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gaps, "READ_AT_ONCE", portion)
     server, peer, room_id = meeting()
     peer.room.join("@second:evil")
     before = dict(peer.room.state)

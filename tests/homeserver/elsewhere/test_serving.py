@@ -9,6 +9,7 @@ import pytest
 from minihs.events.event import Event, parse_event
 from minihs.events.ids import RoomID
 from minihs.federation.client import RemoteRefusal
+from minihs.homeserver.elsewhere import serving
 from tests.homeserver.elsewhere.test_receiver import ALICE, MALLORY, meeting
 from tests.support.federated import FederatedServer
 from tests.support.hostile_peer import V1, HostilePeer
@@ -127,6 +128,25 @@ def test_missing_events_lie_between_the_latest_and_the_earliest() -> None:
     assert ask(latest_events=[ids[5]], earliest_events=[ids[1]], limit=0) == []
     assert ask(latest_events=[ids[5]], earliest_events=[], min_depth=messages[3].depth) == ids[3:5]
     assert ask(latest_events=[ids[1]], earliest_events=[ids[0]]) == []
+
+
+@pytest.mark.parametrize("walked", [5, 100])
+def test_a_question_does_not_lead_past_rejected_events_without_end(
+    walked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "MAX_WALKED", walked)
+    server, peer, room_id = meeting()
+    before = peer.room.timeline[-1]
+    for number in range(10):
+        peer.room.state_event(MALLORY, "m.room.topic", "", {"topic": str(number)})
+    rejected = peer.room.timeline[-10:]
+    server.receive("evil", *rejected)
+    latest = server.send(room_id, ALICE)
+    follows = peer.message(MALLORY, prev_events=[latest, rejected[-1]])
+    server.receive("evil", follows)
+    body = {"latest_events": [follows.event_id], "earliest_events": [latest.event_id]}
+    answer = server.ask("evil", "POST", f"{V1}/get_missing_events/{room_id}", body=body)
+    assert (before.event_id in ids_of(peer, answer["events"])) is (walked == 100)
 
 
 def test_history_that_a_server_may_not_see_it_gets_redacted() -> None:
