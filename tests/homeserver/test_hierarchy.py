@@ -37,6 +37,9 @@ class Endless:
             clock=self.clock, entropy=SeededEntropy(1), previews=cast(RoomPreviews, self)
         )
 
+    def look_ahead(self, *_: Any) -> None:
+        """Nobody else is asked here."""
+
     async def preview(self, user_id: UserID, room_id: RoomID, *_: Any, **__: Any) -> Preview | None:
         self.asked += 1
         self.clock.advance(self.delay_ms / 1000)

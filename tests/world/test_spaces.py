@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
+from minihs.federation.remote_rooms import QUICK_MS
 from minihs.lab.memory_network import Link
 from tests.support.world import Client, World
 
@@ -200,6 +201,23 @@ def test_children_of_a_server_that_is_away_are_left_out(tree: Tree) -> None:
     tree.world.network.set_link(one, other, Link.UP)
     tree.world.advance(minutes=6)
     assert tree.walk(alice, outer) == [outer, away, here]
+
+
+def test_servers_that_say_nothing_are_waited_for_side_by_side(tree: Tree) -> None:
+    alice, world = tree.alice, tree.world
+    outer = tree.space(alice)
+    names = ["hs3", "hs4", "hs5"]
+    for name in names:
+        world.add(name)
+        away = world[name].user(f"owner-{name}").create_room()
+        tree.link(alice, outer, away, via=name, order=name)
+        hosts = (world[each].host.address for each in ("hs1", name))
+        world.network.set_link(*hosts, Link.SILENT)
+    here = alice.create_room()
+    tree.link(alice, outer, here, order="last")
+    began_ms = world.clock.monotonic_ms()
+    assert tree.walk(alice, outer) == [outer, here]
+    assert world.clock.monotonic_ms() - began_ms < 2 * QUICK_MS
 
 
 def test_a_room_is_summed_up_by_id_and_alias_here_and_elsewhere(tree: Tree) -> None:

@@ -6,7 +6,7 @@ however often it is named, so loops end. Source: Client-Server API, `GET /rooms/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from immutables import Map
@@ -28,6 +28,7 @@ MAX_ROOMS = 1_000  # of one walk
 MAX_STEPS = 1_000  # links followed for one page
 PAGE_MS = 30_000
 """After so long a page ends where it is: somebody waits, and other servers may be slow."""
+LOOK_AHEAD = 8  # rooms that other servers are asked about at a time
 KEEP_WALK_MS = 10 * 60_000
 MAX_WALKS = 100
 
@@ -99,11 +100,13 @@ class Hierarchy:
         found: list[ListedRoom] = []
         ends_ms = self._clock.monotonic_ms() + PAGE_MS
         steps = 0
+        ahead: set[RoomID] = set()
         while todo and len(found) < min(limit, MAX_PAGE):
             if steps == MAX_STEPS or self._clock.monotonic_ms() >= ends_ms:
                 break
             steps += 1
             step = todo.pop()
+            self._look_ahead(user_id, todo[-LOOK_AHEAD:], ahead)
             depth_before = listed.get(step.room_id)
             if depth_before is not None and depth_before <= step.depth:
                 continue
@@ -128,6 +131,13 @@ class Hierarchy:
         rest = msgspec.structs.replace(walk, todo=tuple(todo), listed=listed)
         self._walks.put(token, rest, self._clock.monotonic_ms() + KEEP_WALK_MS)
         return TreePage(found, token)
+
+    def _look_ahead(self, user_id: UserID, next_steps: Sequence[_Step], ahead: set[RoomID]) -> None:
+        """Have other servers asked side by side about what is looked at next; `ahead` has been seen to."""
+        for step in reversed(next_steps):
+            if step.room_id not in ahead and not step.closed:
+                ahead.add(step.room_id)
+                self._previews.look_ahead(user_id, step.room_id, step.via, step.told)
 
     def _continued(self, since: str, asked: _Walk) -> _Walk:
         walk = self._walks.get(since, self._clock.monotonic_ms())

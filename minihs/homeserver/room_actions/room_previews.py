@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from minihs.events.ids import RoomID, ServerName, UserID
-from minihs.federation.remote_lookups import ToldRoom
+from minihs.federation.remote_lookups import ToldRoom, ToldSpace
 from minihs.homeserver.elsewhere.protocols import RemoteSpaces
 from minihs.homeserver.errors import NotFound
 from minihs.homeserver.room_actions.known_servers import KnownServers
@@ -18,6 +20,8 @@ from minihs.homeserver.room_actions.room_summaries import RoomSummaries
 from minihs.rooms.spaces import SPACE, ChildLink
 from minihs.rooms.summary import RoomSummary
 from minihs.store.memberships import MembershipStore
+
+log = Logger()
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -70,6 +74,23 @@ class RoomPreviews:
             raise NotFound(f"There is no room {room_id} that you could join or read.")
         return Summed(preview.summary, membership)
 
+    def look_ahead(
+        self, user_id: UserID, room_id: RoomID, via: Sequence[ServerName], told: ToldRoom | None
+    ) -> None:
+        """`preview` will be asked for the room soon: have other servers asked meanwhile, if they must be."""
+        if told is None or told.summary.room_type == SPACE:
+            Deferred.fromCoroutine(self._ahead(user_id, room_id, via)).addErrback(
+                lambda failure: log.failure("a room could not be looked up ahead", failure)
+            )
+
+    async def _ahead(self, user_id: UserID, room_id: RoomID, via: Sequence[ServerName]) -> None:
+        if await self._summaries.maybe(room_id) is None:
+            await self._asked(user_id, room_id, via)
+
+    async def _asked(self, user_id: UserID, room_id: RoomID, via: Sequence[ServerName]) -> ToldSpace | None:
+        row = await self._memberships.maybe_membership(user_id, room_id)
+        return await self._remote.told(room_id, await self._known_servers.to_ask(room_id, row, via))
+
     async def preview(
         self,
         user_id: UserID,
@@ -92,8 +113,7 @@ class RoomPreviews:
             preview = Preview(told.summary)
         else:
             # Of a space nested in another, some servers tell all but what it holds.
-            row = await self._memberships.maybe_membership(user_id, room_id)
-            space = await self._remote.told(room_id, await self._known_servers.to_ask(room_id, row, via))
+            space = await self._asked(user_id, room_id, via)
             if space is not None:
                 preview = Preview(space.room.summary, space.room.children, space.children, space.inaccessible)
             elif told is not None:

@@ -13,9 +13,10 @@ from minihs.http.routing import Access, Route
 
 SPECIFICATION_VERSIONS = tuple(f"v1.{minor}" for minor in range(1, 17))
 """v1.1 is where the `/v3/` paths begin, and what SDKs demand at least; v1.16 is where room version 12, our
-default, and the profile fields that we serve were added. What later releases added for clients (policy
-servers, image packs, mutual rooms) is not here, so they are not named. Modules of the named releases that
-are missing answer 404 `M_UNRECOGNIZED`, as the specification has it; `docs/conformance.md` lists them."""
+default, and the profile fields that we serve were added. Of what later releases added for clients some is
+here (mutual rooms, invite permission) and some is not (policy servers, image packs): they are not named.
+Modules of the named releases that are missing answer 404 `M_UNRECOGNIZED`, as the specification has it;
+`docs/conformance.md` lists them."""
 
 
 class Versions:
