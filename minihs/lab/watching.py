@@ -5,7 +5,7 @@ A watched server has a judge that writes down; the others have the rules themsel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from minihs.lab.transcript import Transcript
 from minihs.rooms.auth import Allowed, Refused, authorise
 from minihs.rooms.judge import Judge
 from minihs.rooms.receipt import Accept, CitedEvents, Reject, SoftFail, check_citations
+from minihs.rooms.state_map import StateChange
 from minihs.store.writer import Batch
 
 
@@ -156,7 +157,7 @@ class Witness:
         self._server = server
         self._transcript = transcript
 
-    def event_queued(self, event: Event, batch: Batch) -> None:
+    def event_queued(self, event: Event, batch: Batch, changes: Sequence[StateChange]) -> None:
         """Not durable yet."""
 
     def event_committed(self, committed: CommittedEvent) -> None:

@@ -75,6 +75,86 @@ def test_newer_state_and_the_timer_in_the_same_moment(way: Way, scene: Scene, by
     assert set(scene.told()) == ({"M_CANCELLED_BY_STATE_UPDATE"} if newer_wins else {"sent"})
 
 
+@each_way
+def test_what_another_future_of_the_same_user_became_is_newer_state_too(way: Way, scene: Scene) -> None:
+    slot = {"type": "m.call", "state_key": "k"}
+    way.schedule(scene.bob, scene.room_id, 2_000, {"n": 1}, **slot)
+    way.schedule(scene.bob, scene.room_id, 5_000, {"n": 2}, **slot)
+    scene.world.advance(6_000)
+    if way.cancelled_by != "anybody":
+        assert scene.told() == ["sent", "sent"]
+        assert scene.state_of("m.call", "k") == {"n": 2}
+    elif way.name != "will-expire":
+        assert scene.told() == ["sent", "M_CANCELLED_BY_STATE_UPDATE"]
+        assert scene.state_of("m.call", "k") == {"n": 1}
+    else:  # the second event itself is newer state, at once
+        assert set(scene.told()[:-1]) == {"M_CANCELLED_BY_STATE_UPDATE"}
+        assert scene.told()[-1] == "sent"
+        assert scene.state_of("m.call", "k") == {"n": 2}
+
+
+@each_way
+def test_another_servers_newer_state_counts_like_our_own(way: Way, scene: Scene) -> None:
+    carol = scene.world["hs2"].user("carol")
+    carol.join(scene.room_id, "hs1")
+    way.schedule(scene.bob, scene.room_id, 5_000, {"by": "timer"}, type="m.call", state_key="k")
+    scene.world.advance(1_000)
+    carol.set_state(scene.room_id, "m.call", {"by": "carol"}, "k")
+    scene.world.advance(6_000)
+    ended = way.cancelled_by != "nobody"
+    assert scene.state_of("m.call", "k") == {"by": "carol" if ended else "timer"}
+    assert set(scene.told()) == {"M_CANCELLED_BY_STATE_UPDATE" if ended else "sent"}
+
+
+@pytest.mark.parametrize("ours_stays", [True, False])
+@pytest.mark.parametrize("dialect", ["will-expire", "batch"])
+def test_state_that_two_servers_set_at_once_ends_what_came_with_the_one_that_loses(
+    dialect: str, ours_stays: bool
+) -> None:
+    """Of two events that know nothing of each other the later one stays: nothing may run out for the other,
+    and something must for the one that is there."""
+    world = World("hs1", "hs2")
+    alice, carol = world["hs1"].user("alice"), world["hs2"].user("carol")
+    room_id = alice.create_room(power_level_content_override={"state_default": 0})
+    carol.join(room_id, "hs1")
+    world.advance(1_000)
+    world.partition(["hs1"], ["hs2"])
+
+    def sets(by: Client, **what: Any) -> None:
+        by.set_state(room_id, "m.call", {"by": by.name, **what}, "k")
+        world.advance(1_000)
+
+    def ours() -> None:
+        if dialect == "will-expire":
+            sets(alice, **{"m.will_expire": 600})
+            return
+        call = {"type": "m.call", "state_key": "k", "content": {"by": "alice"}}
+        over = {"type": "m.call", "state_key": "k", "content": {"by": "alice", "over": True}}
+        body = {"timeout": 600, "send_now": call, "send_on_timeout": over}
+        alice.put(f"/rooms/{quote(room_id)}/send/future/{alice.txn()}", body)
+        world.advance(1_000)
+
+    if ours_stays:
+        sets(carol)
+        ours()
+    else:
+        ours()
+        sets(carol)
+    world.heal()
+    world.advance(60_000)
+    alice.send(room_id, "are you there?")
+    carol.send(room_id, "yes")
+    world.advance(60_000)
+    for user in (alice, carol):
+        assert user.state(room_id)["m.call", "k"]["content"]["by"] == ("alice" if ours_stays else "carol")
+    world.advance(600_000)
+    for user in (alice, carol):
+        content = user.state(room_id)["m.call", "k"]["content"]
+        over = content.get("over") or content.get("m.will_expire") == "expired"
+        assert (content["by"], bool(over)) == (("alice", True) if ours_stays else ("carol", False))
+    world.stop()
+
+
 # The room
 
 

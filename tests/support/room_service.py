@@ -14,6 +14,7 @@ from minihs.homeserver.rooms.service import CommittedEvent, EventDraft, Rooms
 from minihs.platform.clock import VirtualClock
 from minihs.platform.entropy import SeededEntropy
 from minihs.platform.workers import InlineWorkers
+from minihs.rooms.state_map import StateChange
 from minihs.store.database import Database, open_database
 from minihs.store.writer import Batch, Writer
 from tests.support.deferreds import finish, run, start
@@ -28,7 +29,7 @@ class Recorder:
     committed: list[CommittedEvent] = field(default_factory=list)
     failed: list[Event] = field(default_factory=list)
 
-    def event_queued(self, event: Event, batch: Batch) -> None:
+    def event_queued(self, event: Event, batch: Batch, changes: Sequence[StateChange]) -> None:
         self.queued.append(event)
 
     def event_committed(self, committed: CommittedEvent) -> None:

@@ -136,9 +136,13 @@ class FutureSteps:
         """What must be read before a state event may get its place; None when nothing."""
         return self._groups.reading((room_id, event_type, state_key))
 
-    def event_queued(self, event: Event, batch: Batch) -> None:
-        """A new state event ends futures, in its own batch: it wins against timers and sends not yet made."""
-        if event.state_key is None:
+    def event_queued(self, event: Event, batch: Batch, changes: Sequence[StateChange]) -> None:
+        """A new state event ends futures, in its own batch: it wins against timers and sends not yet made.
+
+        One that does not get to be the room's current state (another server's, made beside ours, which stays)
+        is no newer state.
+        """
+        if event.state_key is None or not any(change.new == event.event_id for change in changes):
             return
         change = StateChanged(event.room_id, event.type, event.state_key, event.sender)
         for live in self._groups.on_slot((event.room_id, event.type, event.state_key)):
@@ -156,8 +160,7 @@ class FutureSteps:
             live.pending -= 1
             self.durable(live, effects)
         event = committed.event
-        own = None if event.state_key is None else event.key
-        others = [change for change in committed.state_changes if change.key != own]
+        others = [change for change in committed.state_changes if change.new != event.event_id]
         if others:
             ending = Deferred.fromCoroutine(self._state_moved(event.room_id, others))
             ending.addErrback(lambda failure: log.failure("ending delayed events failed", failure))

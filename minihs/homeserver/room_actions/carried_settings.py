@@ -6,6 +6,7 @@ predecessor gets nothing. Source: Client-Server API, "Room Upgrades", server beh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -18,6 +19,7 @@ from minihs.homeserver.accounts.push_rules import PushRules
 from minihs.homeserver.errors import HomeserverError, UnknownRoom
 from minihs.homeserver.rooms.commits import CommittedEvent
 from minihs.homeserver.rooms.service import Rooms
+from minihs.rooms.state_map import StateChange
 from minihs.store.memberships import MembershipStore
 from minihs.store.writer import Batch
 
@@ -45,7 +47,7 @@ class CarriedSettings:
         self._account_data = account_data
         self._push_rules = push_rules
 
-    def event_queued(self, event: Event, batch: Batch) -> None:
+    def event_queued(self, event: Event, batch: Batch, changes: Sequence[StateChange]) -> None:
         """Nothing is stored with the event."""
 
     def event_failed(self, event: Event) -> None:

@@ -5,7 +5,7 @@ Whether they may join is checked in `membership`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -16,6 +16,7 @@ from minihs.homeserver.errors import HomeserverError
 from minihs.homeserver.room_actions.membership import GUEST_ACCESS, Membership
 from minihs.homeserver.rooms.commits import CommittedEvent
 from minihs.homeserver.rooms.service import Rooms
+from minihs.rooms.state_map import StateChange
 from minihs.store.writer import Batch
 
 log = Logger()
@@ -37,7 +38,7 @@ class GuestAccess:
         self._membership = membership
         self._is_guest = is_guest
 
-    def event_queued(self, event: Event, batch: Batch) -> None:
+    def event_queued(self, event: Event, batch: Batch, changes: Sequence[StateChange]) -> None:
         """Nothing is stored with the event."""
 
     def event_failed(self, event: Event) -> None:

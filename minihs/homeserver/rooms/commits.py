@@ -54,8 +54,12 @@ StatePreparation = Callable[[RoomID, str, str], Awaitable[None] | None]
 class RoomObserver(Protocol):
     """Hears of every accepted event of every room."""
 
-    def event_queued(self, event: Event, batch: Batch) -> None:
-        """The event has its place and its batch is still open: add rows that must be stored with it."""
+    def event_queued(self, event: Event, batch: Batch, changes: Sequence[StateChange]) -> None:
+        """The event has its place and its batch is still open: add rows that must be stored with it.
+
+        `changes` is what it changes in the room's current state; an event that loses against what is there
+        changes nothing.
+        """
 
     def event_committed(self, committed: CommittedEvent) -> None:
         """The event is durable."""
@@ -199,7 +203,7 @@ class RoomCommits:
             self.redact(pending, redaction_target.event.event_id, event.event_id)
         self._add_outbound(pending, position, event, servers_before)
         for observer in self._observers:
-            observer.event_queued(event, batch)
+            observer.event_queued(event, batch, changes)
         pending.rows.append(row)
         pending.changes.append(changes)
         room.group = after
@@ -294,10 +298,10 @@ class RoomCommits:
             errbackArgs=(pending,),
         )
 
-    def queue_event(self, pending: Pending, event: Event) -> None:
+    def queue_event(self, pending: Pending, event: Event, changes: Sequence[StateChange]) -> None:
         """Let observers add their rows for an event from elsewhere."""
         for observer in self._observers:
-            observer.event_queued(event, pending.batch)
+            observer.event_queued(event, pending.batch, changes)
 
     def forward(self, pending: Pending, position: int, servers: Sequence[ServerName]) -> None:
         """Other servers must get the event at `position` from us."""

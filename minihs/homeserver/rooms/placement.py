@@ -235,7 +235,7 @@ class RoomPlacement:
                 pending, row.position, [server for server in servers if server not in passed_over]
             )
         if standing is Standing.ACCEPTED:
-            self._commits.queue_event(pending, event)
+            self._commits.queue_event(pending, event, changes)
         if current is not room.group:
             self._rooms.set_state_group(pending.batch, room.room_id, current.number)
         room.group, room.extremities = current, extremities
@@ -365,7 +365,7 @@ class RoomPlacement:
         self._commits.add_changes(pending, row.position, changes, by_id)
         pending.rows.append(row)
         pending.changes.append(changes)
-        self._commits.queue_event(pending, join_event)
+        self._commits.queue_event(pending, join_event, changes)
         self._memories.put(room)
         self._commits.submit(pending)
         return pending.done

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from minihs.events.event import Event
 from minihs.events.ids import RoomID, UserID
 from minihs.homeserver.history.event_visibility import EventVisibility
@@ -10,6 +12,7 @@ from minihs.homeserver.rooms.commits import CommittedEvent
 from minihs.homeserver.sync.notifier import Notifier
 from minihs.homeserver.sync.typing import Typing
 from minihs.homeserver.sync.user_rooms import UserRooms
+from minihs.rooms.state_map import StateChange
 from minihs.store.streams import Stream
 from minihs.store.writer import Batch
 
@@ -45,7 +48,7 @@ class SyncFeed:
         """Whoever leaves a room has stopped typing in it."""
         self._typing = typing
 
-    def event_queued(self, event: Event, batch: Batch) -> None:
+    def event_queued(self, event: Event, batch: Batch, changes: Sequence[StateChange]) -> None:
         """Nothing is stored beside an event."""
 
     def event_failed(self, event: Event) -> None:

@@ -5,7 +5,7 @@ Used by `call_membership`. A way joins a participant and keeps it in the call un
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from minihs.lab.http_client import RequestFailed, in_path
 from minihs.lab.people import Client
 from minihs.lab.wire import Exchange
 from minihs.lab.world import World
+from minihs.rooms.state_map import StateChange
 from minihs.store.writer import Batch
 
 CALL = "org.example.call.member"
@@ -85,7 +86,7 @@ class CallWatch:
         self._now_ms = now_ms
         self._heard = heard
 
-    def event_queued(self, event: Any, batch: Batch) -> None:
+    def event_queued(self, event: Any, batch: Batch, changes: Sequence[StateChange]) -> None:
         """Not durable yet."""
 
     def event_committed(self, committed: CommittedEvent) -> None:

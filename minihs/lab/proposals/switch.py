@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from minihs.events.event import Event
 from minihs.homeserver.rooms.commits import CommittedEvent, RoomObserver
 from minihs.lab.servers import LabServer
 from minihs.lab.world import World
+from minihs.rooms.state_map import StateChange
 from minihs.server import Policies
 from minihs.store.writer import Batch
 
@@ -50,7 +51,7 @@ class Switch(Generic[P]):
 class Unmoved:
     """Observes rooms and does nothing."""
 
-    def event_queued(self, event: Event, batch: Batch) -> None:
+    def event_queued(self, event: Event, batch: Batch, changes: Sequence[StateChange]) -> None:
         """Nothing is stored beside it."""
 
     def event_committed(self, committed: CommittedEvent) -> None:
