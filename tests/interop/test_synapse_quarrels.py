@@ -14,6 +14,7 @@ import pytest
 from minihs.demo.client import RequestFailed
 from tests.interop.conftest import Pair
 from tests.support.peers import Peer
+from tests.support.processes import AnyServer
 
 pytestmark = [pytest.mark.process, pytest.mark.full]
 
@@ -93,11 +94,14 @@ def all_quarrel(pair: Pair, quarrellers: list[Peer], room_id: str, seed: str, ac
         thread.join()
 
 
-def set_the_stage(pair: Pair, side: str, version: str) -> tuple[Peer, Peer, list[Peer], str]:
-    """A room in which two of each side may do much, and a host and a guest who stay out of it."""
+def set_the_stage(
+    pair: Pair, side: str, version: str, *more: AnyServer
+) -> tuple[Peer, Peer, list[Peer], str]:
+    """A room in which two of each server may do much, and a host and a guest who stay out of it."""
     pair.provokes(" Soft-failing <Event ")
     host, guest, room_id = pair.room(side, version)
-    quarrellers = [pair.ours("quarrel") for _ in range(2)] + [pair.theirs("quarrel") for _ in range(2)]
+    servers = (pair.minihs, pair.synapse, *more)
+    quarrellers = [pair.cast.user(server, "quarrel") for server in servers for _ in range(2)]
     for peer in quarrellers:
         pair.joins(peer, room_id, host)
     levels = host.room(room_id, "GET", "state/m.room.power_levels/")
@@ -137,3 +141,27 @@ def test_a_quarrel_of_parted_servers_ends_in_one_state(pair: Pair, side: str, ve
         guest.sees(said[0])
         host.sees(said[1])
     make_peace(host, guest, room_id)
+
+
+@pytest.mark.parametrize(("side", "version"), [("minihs", "11"), ("synapse", "12")])
+def test_a_quarrel_of_three_servers_of_which_always_one_is_deaf_ends_in_one_state(
+    pair: Pair, side: str, version: str
+) -> None:
+    """What a server misses it has to ask for, of one that has it; not of who sent it, whom nobody reaches."""
+    third = pair.start(pair.stage.minihs(f"third-{version}", linked="localhost"))
+    host, guest, quarrellers, room_id = set_the_stage(pair, side, version, third)
+    visitor = pair.cast.user(third, "visitor")
+    pair.joins(visitor, room_id, host)
+    guest.sees_membership(visitor, room_id, "join")
+    peaceful = (host, guest, visitor)
+    for deaf in (f"third-{version}", "minihs", "synapse"):
+        with pair.parted(deaf):
+            all_quarrel(pair, quarrellers, room_id, f"three {side} {version} {deaf}", PARTED_ACTS)
+        said = [peer.send(room_id, "peace?") for peer in peaceful]
+        for peer in peaceful:
+            for event_id in said:
+                peer.sees(event_id)
+    for one in (*peaceful, *peaceful):
+        event_id = one.send(room_id, "enough")
+        for other in peaceful:
+            other.sees(event_id)
