@@ -17,6 +17,9 @@ Json = dict[str, Any]
 PASSWORD = "correct horse battery staple"
 UNSTABLE = "/_matrix/client/unstable/org.matrix.msc4140"
 
+WHOLE_TIMELINE = '{"room": {"timeline": {"limit": 100}}}'
+"""As far as servers go: what a busy room says between two replies must not be left out."""
+
 _numbers = count(1)
 
 
@@ -28,7 +31,7 @@ class Peer(Client):
     replies: list[Json] = field(default_factory=list, repr=False)
 
     def sync(self, timeout_ms: int = 0) -> list[Json]:
-        query: Json = {"timeout": timeout_ms}
+        query: Json = {"timeout": timeout_ms, "filter": WHOLE_TIMELINE}
         if self.since is not None:
             query["since"] = self.since
         reply = self.request("GET", "/_matrix/client/v3/sync", **query)
