@@ -118,7 +118,7 @@ class _Process:
         gc.freeze()
         gc.enable()
         # Before clients are answered: they take that for "ready".
-        laboratory = None if self._bench is None else await self._bench.start(self.hosted.network)
+        laboratory = None if self._bench is None else await self._bench.start(parts, self.hosted.network)
         addresses = await self._server.start()
         try:
             self.hosted.answer_administrators()

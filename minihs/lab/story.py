@@ -251,6 +251,7 @@ class Story:
             report.drawings.append(Drawing("Futures in time", draw_lives(lives, world.now_ms, spans)))
         every_view = [view for name in self.rooms for view in self._views(name)]
         report.show_exchange(world, every_view, "Traffic between servers")
+        world.gather()
         report.transcript = list(world.transcript.entries)
 
     def _outcome(self, future: ToldFuture) -> None:
@@ -299,6 +300,7 @@ class Story:
         self.world.transcript.add("say", "", text)
 
     def _so_far(self, text: str) -> str:
+        self.world.gather()
         lines = [f"{self.title}: this was expected and is not so: {text}", "", "The story so far:"]
         lines += self.world.transcript.lines()
         for room in self.rooms:

@@ -26,14 +26,16 @@ class Entry(msgspec.Struct, frozen=True):
 class Transcript:
     """Entries in order. Kinds in `muted` are not kept: long experiments count instead."""
 
-    def __init__(self, now_ms: Callable[[], float]) -> None:
+    def __init__(self, now_ms: Callable[[], float], *, most: int | None = None) -> None:
+        """`most` entries are kept, the first."""
+        self._most = most
         self._now_ms = now_ms
         self.entries: list[Entry] = []
         self.muted: frozenset[str] = frozenset()
 
     def add(self, kind: str, place: str, text: str, **details: Any) -> None:
         """Write down that something happened now."""
-        if kind not in self.muted:
+        if kind not in self.muted and len(self.entries) != self._most:
             self.entries.append(Entry(self._now_ms(), kind, place, text, details))
 
     def mute(self, *kinds: str) -> None:

@@ -189,6 +189,13 @@ def test_traffic_is_counted_for_each_link_and_direction() -> None:
     assert world.traffic(["hs3"]).requests == 0
 
 
+def test_a_world_has_room_for_any_number_of_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minihs.lab.world.SERVERS_IN_A_NETWORK", 2)
+    world = World([f"hs{number}" for number in range(1, 6)])
+    room_of_two(world)
+    assert len({world.address(name) for name in (*world.servers, *world.people)}) == 7
+
+
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     world = World(["hs1", "hs2"])
     world.user("alice", on="hs1")

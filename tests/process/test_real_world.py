@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -12,11 +13,14 @@ from minihs.lab.experiments import run_experiment
 from minihs.lab.handles import Plan, schedule
 from minihs.lab.http_client import RequestFailed
 from minihs.lab.names import UnknownName
+from minihs.lab.pytest_plugin import Minihs, minihs
 from minihs.lab.real import NotInRealWorlds
 from minihs.lab.real.world import SYNAPSE_PYTHON
 from minihs.lab.views import view_of
 from minihs.server import Policies
 from tests.support.synapse import PYTHON
+
+__all__ = ["minihs"]
 
 pytestmark = pytest.mark.process
 
@@ -33,6 +37,16 @@ def test_a_story_runs_unchanged_on_real_processes_and_finds_the_same() -> None:
     ]
     assert refusals[0] == refusals[1] == [("hs2", "current", "v12 8")]
     assert "soft-failed" in real.to_html()
+    heard = [entry.text for entry in real.transcript if entry.place == "hs2"]
+    assert any(text.startswith("hears of message 'the message' by @alice") for text in heard)
+    assert any(text.startswith("soft-fails by the current state (check 6) topic") for text in heard)
+    assert [entry.at_ms for entry in real.transcript] == sorted(entry.at_ms for entry in real.transcript)
+
+
+def test_the_fixture_gives_real_servers_to_programs_that_speak_http(minihs: Minihs) -> None:
+    world = minihs.world("hs1", real=True)
+    with urlopen(minihs.listen(world, "hs1") + "/_matrix/client/versions", timeout=30) as answer:
+        assert answer.status == 200
 
 
 @pytest.mark.full

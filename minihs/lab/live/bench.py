@@ -27,12 +27,12 @@ from minihs.lab.live.faults import FaultTable
 from minihs.lab.live.network import FaultyNetwork
 from minihs.lab.live.turning import Turning
 from minihs.lab.transcript import Transcript
-from minihs.lab.watching import AuthTrace, WatchedJudge
+from minihs.lab.watching import AuthTrace, WatchedJudge, Witness
 from minihs.lab.wire import WireLog
 from minihs.platform.clock import Clock
 from minihs.platform.entropy import SystemEntropy, token_urlsafe
 from minihs.platform.network import Network
-from minihs.server import CannotStart, Platform, Policies
+from minihs.server import CannotStart, Parts, Platform, Policies
 
 log = Logger()
 
@@ -42,8 +42,8 @@ WARNING = (
 )
 ANY_PORT = "127.0.0.1:0"
 SECRET_BYTES = 32
-MAX_DECISIONS = 100_000
-"""More are not kept."""
+MAX_KEPT = 100_000
+"""Entries of the transcript, and decisions; what comes after them is not kept."""
 DIE_AFTER_S = 0.05
 """Time for the answer to leave."""
 
@@ -84,6 +84,7 @@ class Bench:
         self._site: ApiFactory | None = None
         self._real_clock: Clock
         self._clock: LiveClock
+        self._transcript: Transcript
         self._trace: AuthTrace
         self._endpoints: Endpoints
 
@@ -95,13 +96,15 @@ class Bench:
         faults = FaultTable(platform.entropy)
         wire = WireLog(clock, lambda label: label)
         commits = Commits(BusyWorkers(platform.commit_worker, busy, "a commit"), clock)
-        self._trace = AuthTrace(clock.monotonic_ms, Transcript(clock.monotonic_ms), most=MAX_DECISIONS)
+        self._transcript = Transcript(clock.monotonic_ms, most=MAX_KEPT)
+        self._trace = AuthTrace(clock.monotonic_ms, self._transcript, most=MAX_KEPT)
         self._endpoints = Endpoints(
             clock=clock,
             turning=Turning(clock, busy, lambda call: self._reactor.callLater(0, call)),
             faults=faults,
             commits=commits,
             trace=self._trace,
+            transcript=self._transcript,
             wire=wire,
             keep_time=self._keep_time,
             die=lambda: self._reactor.callLater(DIE_AFTER_S, die),
@@ -119,8 +122,12 @@ class Bench:
         policies = Policies()
         return replace(policies, judge=WatchedJudge(policies.judge, self._name, self._trace))
 
-    async def start(self, network: Network) -> str:
-        """Listen, and write down where and with which secret; returns where. CannotStart when it cannot."""
+    async def start(self, parts: Parts, network: Network) -> str:
+        """Watch the server's rooms, listen, and write down where and with which secret; returns where.
+
+        CannotStart when it cannot listen.
+        """
+        parts.room_service.rooms.observe(Witness(self._name, self._transcript))
         secret = token_urlsafe(SystemEntropy(), SECRET_BYTES)
         self._site = ApiFactory(
             Router(self._endpoints.routes()),

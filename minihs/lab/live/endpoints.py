@@ -6,7 +6,7 @@ Every request carries the laboratory's secret as an access token does (`Authoriz
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -22,13 +22,14 @@ from minihs.lab.live.busy import Commits
 from minihs.lab.live.clock import LiveClock
 from minihs.lab.live.faults import ANYBODY, Faults, FaultTable
 from minihs.lab.live.turning import TimeStandsStill, Turning
+from minihs.lab.transcript import Transcript
 from minihs.lab.watching import AuthTrace
 from minihs.lab.wire import WireLog
 
 ROOT = "/_minihs/lab/v1"
 LONGEST_MS = 10 * 365 * 86_400_000
 MAX_BODY_BYTES = 64 * 1024
-MAX_DECISIONS = 1_000
+PAGE = 1_000
 
 Amount = Annotated[float, msgspec.Meta(ge=0)]
 
@@ -102,6 +103,7 @@ class Endpoints:
         faults: FaultTable,
         commits: Commits,
         trace: AuthTrace,
+        transcript: Transcript,
         wire: WireLog,
         keep_time: Callable[[], None],
         die: Callable[[], Any],
@@ -111,6 +113,7 @@ class Endpoints:
         self._faults = faults
         self._commits = commits
         self._trace = trace
+        self._transcript = transcript
         self._wire = wire
         self._keep_time = keep_time
         self._die = die
@@ -129,6 +132,7 @@ class Endpoints:
             _route("PUT", "/store", self.set_store, Store),
             _route("POST", "/kill", self.kill, Kill),
             _route("GET", "/decisions", self.decisions),
+            _route("GET", "/transcript", self.transcript),
             _route("GET", "/traffic", self.traffic),
         ]
 
@@ -229,9 +233,11 @@ class Endpoints:
 
     async def decisions(self, request: ApiRequest) -> dict[str, Any]:
         """GET /decisions: answers of the auth rules from the `from`th on, with the state that was read."""
-        since = request.query.integer("from", default=0, minimum=0) or 0
-        found = self._trace.decisions[since : since + MAX_DECISIONS]
-        return {"decisions": found, "next": since + len(found)}
+        return _page("decisions", self._trace.decisions, request)
+
+    async def transcript(self, request: ApiRequest) -> dict[str, Any]:
+        """GET /transcript: which events this server sent, heard of and refused, from the `from`th on."""
+        return _page("entries", self._transcript.entries, request)
 
     async def traffic(self, _request: ApiRequest) -> dict[str, Any]:
         """GET /traffic: what went to and came from other servers since the start of the process."""
@@ -241,6 +247,13 @@ class Endpoints:
                 for (source, target), traffic in self._wire.traffic().items()
             ]
         }
+
+
+def _page(name: str, found: Sequence[Any], request: ApiRequest) -> dict[str, Any]:
+    """A page of what is counted from the start of the process; `next` is the `from` of the next one."""
+    since = request.query.integer("from", default=0, minimum=0) or 0
+    page = found[since : since + PAGE]
+    return {name: page, "next": since + len(page)}
 
 
 def _route(method: str, path: str, handler: Any, body: Any = None) -> Route:

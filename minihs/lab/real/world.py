@@ -31,7 +31,7 @@ from minihs.lab.real.driving import RealDriver, close
 from minihs.lab.real.servers import MinihsServer, RealServer, SynapseServer, as_settings
 from minihs.lab.real.synapse_process import SynapseProcess
 from minihs.lab.servers import SETTINGS
-from minihs.lab.transcript import Transcript
+from minihs.lab.transcript import Entry, Transcript
 from minihs.lab.watching import AuthTrace, Decision
 from minihs.lab.wire import Traffic
 from minihs.lab.world import PATIENCE_MS, World
@@ -98,7 +98,7 @@ class RealWorld(World):
         self.people: dict[str, Client] = {}
         self.servers: dict[str, Any] = {}
         self._decisions: list[Decision] = []
-        self._read: dict[str, int] = {}
+        self._read: dict[tuple[str, str], int] = {}
         self._ways: dict[tuple[str, str], Way] = {}
         self._settings = dict(settings or {})
         self._synapse_python = synapse_python
@@ -282,24 +282,34 @@ class RealWorld(World):
     @property
     def auth_trace(self) -> AuthTrace:  # type: ignore[override]
         """What the auth rules of our servers were asked so far."""
-        for server in self._ours():
-            self.read_decisions(server)
-        trace = AuthTrace(lambda: self.now_ms, self.transcript)
+        self.gather()
+        trace = AuthTrace(lambda: self.now_ms, Transcript(lambda: self.now_ms))
         trace.decisions = sorted(self._decisions, key=lambda decision: decision.at_ms)
         return trace
 
-    def read_decisions(self, server: MinihsServer) -> None:
-        """Ask a server for what is new."""
-        while True:
-            path = f"/decisions?from={self._read.get(server.name, 0)}"
-            reply = self._driver.run(server.lab("GET", path), PATIENCE_MS, f"the decisions of {server.name}")
-            decisions = msgspec.convert(reply["decisions"], list[Decision])
-            self._decisions += [
-                replace(each, server=server.name, at_ms=each.at_ms + server.began_ms) for each in decisions
-            ]
-            self._read[server.name] = reply["next"]
-            if not decisions:
-                return
+    def gather(self) -> None:
+        """Ask our servers for what they alone know: what they decided, sent, heard of, and when."""
+        for server in self._ours():
+            self._driver.run(self._gather(server), PATIENCE_MS, f"the evidence of {server.name}")
+        self.transcript.entries.sort(key=lambda entry: entry.at_ms)
+
+    async def _gather(self, server: MinihsServer) -> None:
+        async def new(path: str, name: str) -> list[Any]:
+            found: list[Any] = []
+            while True:
+                since = self._read.get((server.name, path), 0)
+                reply = await server.lab("GET", f"{path}?from={since}")
+                self._read[server.name, path] = reply["next"]
+                if not reply[name]:
+                    return found
+                found += reply[name]
+
+        for decision in msgspec.convert(await new("/decisions", "decisions"), list[Decision]):
+            at_ms = decision.at_ms + server.began_ms
+            self._decisions.append(replace(decision, server=server.name, at_ms=at_ms))
+        for entry in msgspec.convert(await new("/transcript", "entries"), list[Entry]):
+            at_ms = entry.at_ms + server.began_ms
+            self.transcript.entries.append(replace(entry, place=server.name, at_ms=at_ms))
 
     # The end
 
@@ -313,8 +323,10 @@ class RealWorld(World):
         """A process answers: set its faults."""
         if isinstance(server, MinihsServer):
             server.connect()
-            server.began_ms = self.now_ms
-            self._read[server.name] = 0
+            clock = self._driver.run(server.lab("GET", "/clock"), PATIENCE_MS, "the clock")
+            server.began_ms = self.now_ms - clock["monotonic_ms"]
+            for path in ("/decisions", "/transcript"):
+                self._read[server.name, path] = 0
             self._send_faults(server)
         self.transcript.add("network", server.name, f"{server.name} is {server.server_name}")
 
@@ -322,7 +334,7 @@ class RealWorld(World):
         """A process is about to be killed: take what it alone knows."""
         if isinstance(server, MinihsServer) and server.up:
             with suppress(RequestFailed):  # it is dying already
-                self.read_decisions(server)
+                self._driver.run(self._gather(server), PATIENCE_MS, f"the evidence of {server.name}")
 
     def answered(self, who: Client, method: str, path: str, response: Response) -> None:
         """Somebody got an answer."""
