@@ -121,14 +121,20 @@ class EventStore:
         """Those of `event_ids` that are stored, in the order in which they were asked for."""
         found: dict[EventID, EventRow] = {}
         absent: list[EventID] = []
-        wanted = list(dict.fromkeys(event_ids))
+        wanted = list(event_ids)
         for event_id in wanted:
             row = self._cache.get(event_id)
             if row is None:
                 absent.append(event_id)
             else:
                 found[event_id] = row
-        if absent:
+        if not absent:
+            return found
+        if len(absent) == 1:
+            row = await self.maybe_row(absent[0])
+            if row is not None:
+                found[absent[0]] = row
+        else:
             for columns in await self._reader.all(
                 _SELECT + " WHERE e.event_id IN (SELECT value FROM json_each(?)) ORDER BY e.position",
                 (msgspec.json.encode(absent).decode(),),

@@ -59,11 +59,16 @@ class RoomStates:
         """Those that are known, in the order in which they were asked for."""
         wanted = list(event_ids)
         under_way = self._rows_under_way
-        stored = await self._events.rows([event_id for event_id in wanted if event_id not in under_way])
+        found = {event_id: under_way[event_id] for event_id in wanted if event_id in under_way}
+        if len(found) == len(wanted):
+            return found
+        stored = await self._events.rows([event_id for event_id in wanted if event_id not in found])
+        if len(stored) == len(wanted):
+            return stored
         return {
             event_id: row
             for event_id in wanted
-            if (row := under_way.get(event_id) or stored.get(event_id)) is not None
+            if (row := found.get(event_id) or stored.get(event_id) or under_way.get(event_id)) is not None
         }
 
     async def events(self, event_ids: Iterable[EventID]) -> dict[EventID, Event]:
