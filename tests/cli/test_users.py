@@ -98,17 +98,7 @@ def test_two_commands_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
         commands = [
             ending.enter_context(
                 subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-m",
-                        "minihs.cli",
-                        "users",
-                        "create",
-                        name,
-                        "--password",
-                        PASSWORD,
-                        *where,
-                    ],
+                    [*create, name, "--password", PASSWORD, *where],
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                 )
