@@ -44,5 +44,5 @@ def observed_requests(note: Callable[[Asked | Replied], None]) -> Iterator[None]
 
 def number_of(http: Any) -> int | None:
     """The number of a request, if it has one."""
-    values = http.requestHeaders.getRawHeaders(NUMBER_HEADER)
+    values = http.requestHeaders.getRawHeaders(NUMBER_HEADER.encode())
     return int(values[0]) if values else None

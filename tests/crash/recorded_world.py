@@ -22,7 +22,7 @@ from tests.crash.disk_images import Disk, Images
 from tests.crash.hands import NUMBER_HEADER, Hand
 from tests.crash.ledger import Ledger
 from tests.crash.observing import observed_requests
-from tests.crash.recorded_disk import Entry, Recorder
+from tests.crash.recorded_disk import Asked, Entry, Recorder, Replied
 from tests.support.world import World
 
 NAME = "hs1"
@@ -94,6 +94,14 @@ class Recording:
     keys: SigningKeys = KEYS
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    def check_requests(self, earlier: int) -> None:
+        """AssertionError unless every request behind the `earlier` ones is in the record, with its reply:
+        without them no promise would be held against anything."""
+        made = [request.number for request in self.ledger.requests[earlier:]]
+        for kind in (Asked, Replied):
+            noted = sorted(entry.number for _, entry in self.log if isinstance(entry, kind))
+            assert noted == made, f"{kind.__name__}: {noted}, and {made} were made"
+
     def at_its_end(self) -> Disk:
         """The disk when the last entry has happened."""
         disk = Disk(self.start)
@@ -143,6 +151,7 @@ def record(
                 begins,
                 settings=settings,
             )
+            recording.check_requests(0 if before is None else len(before.ledger.requests))
             on_disk = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".db-shm"}
             assert recording.at_its_end().kept() == on_disk, "the record does not explain the files"
             server.crash()

@@ -57,6 +57,7 @@ def recorded(ground: Ground, stories: Sequence[Story]) -> Recording:
     recording = Recording(
         ledger, ground.token, ground.room_id, start, log, 0, ground.server.server_name, keys, settings
     )
+    recording.check_requests(0)
     assert recording.at_its_end().kept()[DATABASE] == (data / DATABASE).read_bytes(), (
         "the record is not whole"
     )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from twisted.internet.defer import Deferred
 
 from minihs.futures.policies import FutureLimits
 from minihs.homeserver.errors import Forbidden
 from minihs.homeserver.futures.sending import Standing
 from minihs.platform.clock import VirtualClock
-from tests.support.future_server import FutureServer
+from minihs.platform.workers import InlineWorkers
+from tests.support.future_server import C, FutureServer
 
 ALICE, BOB = "@alice:hs1", "@bob:hs1"
 
@@ -484,3 +488,31 @@ class TestBounds:
         server.pass_ms(10_000)
         assert [event.sender for event in server.sent(room_id)] == [ALICE]
         assert all("finalised" in server.lookup(delay_id, "bob") for delay_id in of_bob)
+
+
+class SlowToTell(InlineWorkers):
+    """Commits at once, and says so later."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.clock = clock
+
+    def run(self, work: Any, *args: Any, **kwargs: Any) -> Deferred[Any]:
+        told: Deferred[Any] = Deferred()
+        self.clock.call_later(50, told.callback, work(*args, **kwargs))
+        return told
+
+
+def test_an_outcome_is_not_told_before_its_event_is_shown(server: FutureServer) -> None:
+    room_id = server.create()
+    delay_id = server.schedule(room_id, 1_000)
+    server.writer._workers = SlowToTell(server.clock)
+    server.clock.advance(1.01)
+    path = f"{C}/v1/delayed_events/{delay_id}"
+    asked = server.http.start("GET", path, token="alice")
+    server.clock.advance(0)
+    assert asked.take() is None, "the commit is done, and nobody knows of it yet"
+    for _ in range(2):  # its commit, and one behind it
+        server.pass_ms(60)
+    response = asked.take()
+    assert response is not None
+    assert response.json["finalised"]["event_id"] == server.sent(room_id)[0].event_id

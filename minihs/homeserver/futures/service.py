@@ -163,6 +163,10 @@ class Futures:
 
     async def lookup(self, delay_id: str, owner: UserID) -> StoredFuture:
         """One future of the owner, scheduled or still kept; UnknownFuture otherwise."""
+        live = self._groups.loaded(delay_id)
+        if live is not None and live.pending and live.group.owner == owner:
+            # An outcome may be on the disk while its event is not yet shown: it is told afterwards.
+            await self._steps.commit(live, Batch(), ())
         stored = await self._store.maybe_stored(delay_id)
         if stored is None or stored.future.owner != owner or not self._retention.keeps(stored.future):
             raise UnknownFuture
