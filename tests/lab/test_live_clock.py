@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from twisted.internet.defer import Deferred
 
@@ -9,7 +11,6 @@ from minihs.lab.live.busy import PATIENCE_S, Busy, BusyWorkers
 from minihs.lab.live.clock import LiveClock
 from minihs.lab.live.turning import TimeStandsStill, Turned, Turning
 from minihs.platform.clock import VirtualClock
-from minihs.platform.workers import InlineWorkers
 
 
 class Process:
@@ -78,12 +79,21 @@ def test_a_timer_that_is_put_off_after_a_quiet_hour_waits_from_now() -> None:
 def test_time_waits_for_work_off_the_main_thread() -> None:
     process = Process()
     working: Deferred[None] = Deferred()
-    workers = BusyWorkers(InlineWorkers(), process.busy, "work")
+
+    class Thread:
+        """Answers when the test says so."""
+
+        def run(self, work: Any, *args: Any, **kwargs: Any) -> Any:
+            return working.addCallback(lambda _: work(*args, **kwargs))
+
+        def stop(self) -> None:
+            """There is none."""
+
+    workers = BusyWorkers(Thread(), process.busy, "work")
 
     def begin() -> None:
-        number = process.busy.begin("work")
-        working.addCallback(lambda _: process.busy.end(number))
-        working.addCallback(lambda _: process.clock.call_later(0, process.note, "its result"))
+        result: Deferred[str] = workers.run(str.upper, "its result")
+        result.addCallback(lambda name: process.clock.call_later(0, process.note, name))
 
     process.clock.call_later(10, begin)
     process.clock.call_later(20, process.note, "next")
@@ -92,8 +102,7 @@ def test_time_waits_for_work_off_the_main_thread() -> None:
     working.callback(None)
     for _ in range(50):
         process.real.advance(0)
-    assert process.called == [("its result", 10), ("next", 20)]
-    assert workers.run(lambda: 7).result == 7
+    assert process.called == [("ITS RESULT", 10), ("next", 20)]
     assert process.busy.is_idle
 
 
