@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 from minihs.demo.client import Client, RequestFailed, quote
-from tests.support.processes import AnyServer, until
+from tests.support.processes import PATIENCE_S, AnyServer, until
 
 Found = TypeVar("Found")
 Json = dict[str, Any]
@@ -43,17 +44,15 @@ class Peer(Client):
 
     def look_for(self, find: Callable[[Json], Found | None], what: str) -> Found:
         """What `find` finds in a sync reply, among those that came and those that come within a while."""
+        ends = time.monotonic() + PATIENCE_S
         looked = 0
-
-        def look() -> Found | None:
-            nonlocal looked
-            if looked == len(self.replies):
-                self.sync(timeout_ms=500)
-            found = find(self.replies[looked])
-            looked += 1
-            return found
-
-        return until(look, f"{self.user_id} to see {what}")
+        while True:
+            for reply in self.replies[looked:]:
+                if found := find(reply):
+                    return found
+            looked = len(self.replies)
+            assert time.monotonic() < ends, f"{self.user_id} waited {PATIENCE_S:.0f} s in vain to see {what}"
+            self.sync(timeout_ms=500)
 
     def sees(self, event_id: str) -> Json:
         """The event, once it has come down this user's sync."""
