@@ -124,7 +124,11 @@ def test_a_batch_ends_when_a_resolution_takes_its_state_event_away(world: World)
     assert bob.request("POST", f"{C}/v3/futures/refresh", json=body).status == 410
 
 
-def test_state_that_changed_while_nobody_was_here_ends_a_batch(world: World) -> None:
+@pytest.mark.parametrize("changes_at_once", [1, 2, 1_000])
+def test_state_that_changed_while_nobody_was_here_ends_a_batch(
+    world: World, changes_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minihs.homeserver.futures.steps.SLOTS_AT_ONCE", changes_at_once)
     carol, alice = world["hs2"].user("carol"), world["hs1"].user("alice")
     room_id = carol.create_room(power_level_content_override={"state_default": 0})
     alice.join(room_id, "hs2")
