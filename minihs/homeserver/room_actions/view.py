@@ -17,6 +17,8 @@ from minihs.store.events import EventRow, EventStore
 from minihs.store.memberships import MembershipStore
 from minihs.store.timeline import FIRST_LIVE_POSITION, TimelineStore
 
+LATEST_POSITION = (1 << 63) - 1
+
 MAX_MEMBERSHIP_CHANGES = 200
 """How far back somebody's own member events are followed to find when they were last joined."""
 
@@ -53,7 +55,7 @@ class RoomView:
         return await self._state_after(left_with)
 
     async def state_at(self, user_id: UserID, room_id: RoomID, position: int) -> StateMap:
-        """The state after the last event up to a position in the event stream, not later than `state`."""
+        """The room's state as it was at a position in the event stream, not later than `state`."""
         left_with = await self._left_with(user_id, room_id)
         if left_with is not None:
             row = await self._events.maybe_row(left_with)
@@ -62,7 +64,19 @@ class RoomView:
         found = await self._timeline.all_newest(
             room_id, after=FIRST_LIVE_POSITION - 1, upto=position, limit=1
         )
-        return await self._state_after(found[0].event_id) if found else StateMap()
+        if not found:
+            return StateMap()
+        # Not the state after that event: it may end one of several branches.
+        while True:
+            state = await self._rooms.current_state(room_id)
+            changes = await self._timeline.all_state_changes(room_id, after=position, upto=LATEST_POSITION)
+            if await self._rooms.current_state(room_id) is state:
+                break
+        before = {change.key: change.old for change in reversed(changes)}
+        return state.update(
+            ((key, old) for key, old in before.items() if old is not None),
+            removed=[key for key, old in before.items() if old is None],
+        )
 
     async def event(self, user_id: UserID, room_id: RoomID, key: tuple[str, str]) -> EventRow | None:
         """The event under one key of `state`; None when it is not set."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from minihs.events.event import Event
-from minihs.events.ids import EventID, RoomID
+from minihs.events.ids import EventID, RoomID, UserID
+from minihs.homeserver.room_actions.view import RoomView
 from minihs.homeserver.rooms.branches import MAX_OF_ONE_SERVER
 from minihs.homeserver.rooms.service import MAX_PREV_EVENTS
 from minihs.rooms.state_map import StateMap
 from minihs.store.events import Standing
+from minihs.store.timeline import TimelineStore
 from tests.homeserver.elsewhere.test_receiver import ALICE, MALLORY, meeting, standing
 from tests.support.events import resign
 from tests.support.federated import FederatedServer
@@ -161,3 +163,27 @@ def test_what_is_known_whole_stays_whole_when_it_comes_damaged() -> None:
         row = server.run(server.rooms.row(renamed.event_id))
         assert (row.standing, row.event.content["displayname"]) == (Standing.ACCEPTED, "M")
         server.open()
+
+
+def test_the_state_at_a_moment_is_that_of_the_room_and_not_of_the_branch_that_came_last() -> None:
+    server, peer, room_id = meeting()
+    fork_at = peer.room.timeline[-1]
+    joined = server.send(
+        room_id, "@bob:hs1", "m.room.member", state_key="@bob:hs1", content={"membership": "join"}
+    )
+    late = peer.room.make(MALLORY, "m.room.message", {"body": "late"}, prev_events=[fork_at])
+    server.receive("evil", late)
+    position = server.run(server.rooms.row(late.event_id)).position
+    before = server.run(server.rooms.row(joined.event_id)).position - 1
+    server.send(room_id, ALICE, "m.room.topic", state_key="", content={"topic": "later"})
+    view = RoomView(
+        rooms=server.rooms,
+        memberships=server.memberships,
+        events=server.service.events,
+        timeline=TimelineStore(server.database.reader),
+    )
+    then = server.run(view.state_at(UserID(ALICE), room_id, position))
+    assert then["m.room.member", "@bob:hs1"] == joined.event_id
+    assert ("m.room.topic", "") not in then
+    earlier = server.run(view.state_at(UserID(ALICE), room_id, before))
+    assert dict(earlier) == {key: event.event_id for key, event in peer.room.state.items()}
