@@ -109,6 +109,9 @@ def test_an_alias_of_another_server_follows_what_that_server_says(story: Story) 
     story.alice.join("#den:hs2")
     story.world.advance(500)
     assert sorted(story.alias(story.alice, "#den:hs2").json["servers"]) == ["hs1", "hs2"]
+    story.bob.leave(second)
+    story.world.advance(500)
+    assert story.alias(story.alice, "#den:hs2").json["servers"] == ["hs1"]  # hs2 could let nobody in any more
     refused = story.alice.request("DELETE", f"/directory/room/{quote('#den:hs2')}")
     assert refused.status == 400
 

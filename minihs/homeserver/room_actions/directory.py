@@ -171,10 +171,11 @@ class Directory:
                 raise BadAlias(f"The alias {text} stands for another room.")
 
     async def _servers_in(self, room_id: RoomID) -> tuple[ServerName, ...]:
-        """Our own server, then those in the room, the one with the most users first."""
+        """The servers in the room, ours first, then the one with the most users."""
         sizes = Counter(server_name_of(user_id) for user_id in await self._rooms.joined_users(room_id))
         others = sorted(sizes.keys() - {self._server_name}, key=lambda name: (-sizes[name], name))
-        return (self._server_name, *others[: MAX_SERVERS - 1])
+        ours = (self._server_name,) if self._server_name in sizes else ()
+        return (*ours, *others[: MAX_SERVERS - 1])
 
     async def _unlist(self, room_id: RoomID, alias: RoomAlias, remover: UserID) -> None:
         current = await self._rooms.state_event(room_id, CANONICAL_ALIAS)
