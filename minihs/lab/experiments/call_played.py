@@ -104,7 +104,7 @@ def play(seed: int, scale: Scale, way: Way) -> Outcome:
             false_leaves += _false_leaves(call, participant, way, of_them)
             # Whoever is there at the end is not followed any further; whoever vanished may still be seen.
             if participant.vanishes_ms is not None:
-                seen = [_ghost_ms(participant, way, server, of_them) for server in call.servers]
+                seen = [_ghost_ms(participant, way, server, of_them) for server in way.watched(call)]
                 ghosts += [ms for ms in seen if ms is not None]
                 unending += seen.count(None)
     return Outcome(

@@ -161,6 +161,10 @@ class Way:
     async def live(self, call: Call, participant: Participant) -> None:
         """Join, and stay until the client vanishes or the call ends."""
 
+    def watched(self, call: Call) -> list[str]:
+        """The servers on which ghosts are looked for."""
+        return call.servers
+
 
 class Heartbeats(Way):
     name = "future, heartbeats"
@@ -314,6 +318,12 @@ class PolledSfu(Way):
                 if each.client.server.name == server and each.vanishes_ms is None
             ][:OBSERVERS]
         }
+
+    def watched(self, call: Call) -> list[str]:
+        """Those with somebody who stays and is followed."""
+        return sorted(
+            {each.client.server.name for each in call.participants if each.user_id in self._followed}
+        )
 
     async def live(self, call: Call, participant: Participant) -> None:
         await call.announce(participant)
