@@ -15,7 +15,7 @@ from minihs.lab.http_client import RequestFailed
 from minihs.lab.names import UnknownName
 from minihs.lab.pytest_plugin import Minihs, minihs
 from minihs.lab.real import NotInRealWorlds
-from minihs.lab.real.world import SYNAPSE_PYTHON
+from minihs.lab.real.servers import SYNAPSE_PYTHON
 from minihs.lab.views import view_of
 from minihs.server import Policies
 from tests.support.synapse import PYTHON

@@ -5,6 +5,7 @@ What each believes of a room is read from its database, so that one that is down
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -26,6 +27,16 @@ from minihs.store.reader import Reader
 if TYPE_CHECKING:
     from minihs.lab.real.world import RealWorld
 
+SYNAPSE_PYTHON = "MINIHS_LAB_SYNAPSE"
+"""The environment variable that names the interpreter of an environment with Synapse in it."""
+SYNAPSE_RETRIES = {
+    # A request that fails is tried again within itself first, after pauses of up to a minute: not here.
+    "max_short_retries": 0,
+    "max_long_retries": 0,
+    "destination_min_retry_interval": "1s",
+    "destination_max_retry_interval": "2s",
+    "destination_retry_multiplier": 2,
+}
 PATIENCE_MS = 120_000
 """How long a laboratory may take to turn a clock."""
 
@@ -169,6 +180,19 @@ class SynapseServer(RealServer):
 def as_settings(settings: Mapping[str, Any]) -> list[str]:
     """Settings as `--set` takes them."""
     return [f"{name}={msgspec.json.encode(value).decode()}" for name, value in settings.items()]
+
+
+def synapse_python(chosen: Path | str | None) -> Path:
+    """The interpreter of an environment with Synapse. NotInRealWorlds says how to get one."""
+    found = chosen or os.environ.get(SYNAPSE_PYTHON)
+    if found is not None and Path(found).exists():
+        return Path(found)
+    lacking = f"{found} is not there" if found else "none is named"
+    raise NotInRealWorlds(
+        f"A Synapse is asked for, and {lacking}. Make one (`python3 -m venv synapse && "
+        "synapse/bin/pip install matrix-synapse`), and name its interpreter, synapse/bin/python: by "
+        f"`synapse_python=…`, or by {SYNAPSE_PYTHON} in the environment."
+    )
 
 
 def _read_only(file: Path) -> sqlite3.Connection:

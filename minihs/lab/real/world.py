@@ -6,7 +6,6 @@ stays in the machine's time, and is cut off by the others.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import weakref
@@ -23,12 +22,20 @@ from twisted.internet.selectreactor import SelectReactor
 from minihs.federation.dev_ca import DevCa, names_of
 from minihs.lab.http_client import RequestFailed, Response
 from minihs.lab.live.clock import LiveClock
-from minihs.lab.live.faults import NONE, Way
-from minihs.lab.names import UnknownName, named
+from minihs.lab.live.faults import NONE
+from minihs.lab.names import named
 from minihs.lab.people import Client
 from minihs.lab.real import NotInRealWorlds
 from minihs.lab.real.driving import RealDriver, close
-from minihs.lab.real.servers import MinihsServer, RealServer, SynapseServer, as_settings
+from minihs.lab.real.links import Links
+from minihs.lab.real.servers import (
+    SYNAPSE_RETRIES,
+    MinihsServer,
+    RealServer,
+    SynapseServer,
+    as_settings,
+    synapse_python,
+)
 from minihs.lab.real.synapse_process import SynapseProcess
 from minihs.lab.servers import SETTINGS
 from minihs.lab.transcript import Entry, Transcript
@@ -40,9 +47,6 @@ from minihs.platform.reactor_network import ReactorNetwork
 from minihs.processes import ServerProcess, free_ports
 from minihs.server import Policies
 
-SYNAPSE_PYTHON = "MINIHS_LAB_SYNAPSE"
-"""The environment variable that names the interpreter of an environment with Synapse in it."""
-
 WAITED_MS = 1_000
 """So much time is really waited for, and everybody shares it; more is turned."""
 SLICES = 100
@@ -50,18 +54,14 @@ SLICES = 100
 SOON_MS = 3_000
 """So long something is really waited for before the clocks are turned for it, a Synapse after they were."""
 QUIET_MS = 250
-SYNAPSE_RETRIES = {
-    # A request that fails is tried again within itself first, after pauses of up to a minute: not here.
-    "max_short_retries": 0,
-    "max_long_retries": 0,
-    "destination_min_retry_interval": "1s",
-    "destination_max_retry_interval": "2s",
-    "destination_retry_multiplier": 2,
-}
 EVERYTHING_ELSE = (
     "is not in a real world: what is there works by the clients, the servers' laboratories and their files. "
     "Leave out `real=True` for a virtual one."
 )
+
+
+class NotThere(NotInRealWorlds, AttributeError):
+    """Something that only virtual worlds have."""
 
 
 class RealWorld(World):
@@ -99,7 +99,7 @@ class RealWorld(World):
         self.servers: dict[str, Any] = {}
         self._decisions: list[Decision] = []
         self._read: dict[tuple[str, str], int] = {}
-        self._ways: dict[tuple[str, str], Way] = {}
+        self._links = Links(self.servers)
         self._settings = dict(settings or {})
         self._synapse_python = synapse_python
         self._authority = DevCa(self.folder / "ca")
@@ -115,7 +115,7 @@ class RealWorld(World):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise NotInRealWorlds(f"`{name}` {EVERYTHING_ELSE}")
+        raise NotThere(f"`{name}` {EVERYTHING_ELSE}")
 
     # Servers and people
 
@@ -221,45 +221,41 @@ class RealWorld(World):
     # The network
 
     def partition(self, *sides: Collection[str], silent: bool = True) -> None:
-        groups = [[self.server(name).name for name in side] for side in sides]
+        groups = [[self._end_of_link(name) for name in side] for side in sides]
         for index, side in enumerate(groups):
             for other in groups[index + 1 :]:
                 for one in side:
                     for two in other:
-                        self._set_cut(one, two, silent=silent)
-                        self._set_cut(two, one, silent=silent)
+                        self._links.cut(one, two, silent=silent)
+                        self._links.cut(two, one, silent=silent)
         self._send_faults()
         names = " | ".join(", ".join(side) for side in sides)
         self.transcript.add("network", "", f"the network parts: {names}" + ("" if silent else " (noticed)"))
 
     def cut(self, source: str, target: str, *, silent: bool = True, one_way: bool = False) -> None:
-        self._set_cut(source, target, silent=silent)
+        here, there = self._end_of_link(source), self._end_of_link(target)
+        self._links.cut(here, there, silent=silent)
         if not one_way:
-            self._set_cut(target, source, silent=silent)
+            self._links.cut(there, here, silent=silent)
         self._send_faults()
         arrow = "→" if one_way else "↔"
         self.transcript.add("network", "", f"the link {source} {arrow} {target} is cut")
 
     def heal(self, *names: str) -> None:
-        chosen = [self._end_of_link(name) for name in names] or list(self.servers)
-        for way, found in list(self._ways.items()):
-            if way[0] in chosen and way[1] in chosen:
-                self._ways[way] = replace(found, cut=None)
+        self._links.heal([self._end_of_link(name) for name in names] or list(self.servers))
         self._send_faults()
         self.transcript.add("network", "", f"the network is mended{': ' if names else ''}{', '.join(names)}")
 
     def condition(self, one: str, other: str, *, both_ways: bool = True, **changes: Any) -> None:
-        for way in [(one, other), (other, one)] if both_ways else [(one, other)]:
-            self._change(way, **changes)
+        here, there = self._end_of_link(one), self._end_of_link(other)
+        for source, target in [(here, there), (there, here)] if both_ways else [(here, there)]:
+            self._links.change(source, target, **changes)
         self._send_faults()
         told = ", ".join(f"{key} {value}" for key, value in sorted(changes.items()))
         self.transcript.add("network", "", f"the link {one} – {other} has {told}")
 
     def slow(self, name: str, ms: float) -> None:
-        for other in self.servers:
-            if other != self._end_of_link(name):
-                for way in ((name, other), (other, name)):
-                    self._change(way, latency_ms=self._ways.get(way, Way()).latency_ms + ms)
+        self._links.slow_down(self._end_of_link(name), ms)
         self._send_faults()
         self.transcript.add("network", name, f"{name} is slower by {ms:g} ms each way")
 
@@ -357,31 +353,13 @@ class RealWorld(World):
             raise NotInRealWorlds(f"{name} is a person: real links are cut between servers only.")
         return str(named("server", name, self.servers).name)
 
-    def _set_cut(self, source: str, target: str, *, silent: bool) -> None:
-        self._change((source, target), cut="silent" if silent else "refusing")
-
-    def _change(self, way: tuple[str, str], **changes: Any) -> None:
-        source, target = map(self._end_of_link, way)
-        if not any(isinstance(self.servers[name], MinihsServer) for name in way):
-            raise NotInRealWorlds(f"{source} and {target} are Synapses: nothing of ours is between them.")
-        unknown = [name for name in changes if name not in Way.__struct_fields__]
-        if unknown:
-            raise UnknownName("condition", unknown[0], Way.__struct_fields__)
-        self._ways[source, target] = replace(self._ways.get((source, target), Way()), **changes)
-
     def _send_faults(self, only: MinihsServer | None = None) -> None:
-        """Each way is its source's; where that is a Synapse, its target's. Cuts are made at both ends."""
+        """Tell the laboratories, or that of a process which has just begun."""
 
         async def tell(server: MinihsServer) -> None:
-            for other in self.servers.values():
-                out = self._ways.get((server.name, other.name), Way())
-                back = self._ways.get((other.name, server.name), Way())
-                if isinstance(other, MinihsServer):
-                    back = Way(cut=back.cut)
-                faults = replace(NONE, outgoing=out, incoming=back)
-                if other is not server and (faults != NONE or only is None):
-                    path = f"/faults/{other.server_name}"
-                    await server.lab("PUT", path, msgspec.to_builtins(faults))
+            for other, faults in self._links.faults(server).items():
+                if faults != NONE or only is None:
+                    await server.lab("PUT", f"/faults/{other}", msgspec.to_builtins(faults))
 
         for server in self._ours() if only is None else [only]:
             self._driver.run(tell(server), PATIENCE_MS, f"the laboratory of {server.name}")
@@ -408,9 +386,7 @@ class RealWorld(World):
 
     def _pending(self) -> str:
         lines = [f"{name} is down" for name, server in self.servers.items() if not server.up]
-        lines += [
-            f"the way {one} → {other} is {way.cut}" for (one, other), way in self._ways.items() if way.cut
-        ]
+        lines += self._links.cuts()
         lines += [f"the log of {each.name} is {each.process.log_file}" for each in self.servers.values()]
         return "\n".join(["Pending in this real world:", *(f"  {line}" for line in lines)])
 
@@ -422,19 +398,6 @@ class RealClient(Client):
         response = await super().call(method, path, **details)
         self.world.answered(self, method, path, response)  # type: ignore[attr-defined]
         return response
-
-
-def synapse_python(chosen: Path | str | None) -> Path:
-    """The interpreter of an environment with Synapse. NotInRealWorlds says how to get one."""
-    found = chosen or os.environ.get(SYNAPSE_PYTHON)
-    if found is not None and Path(found).exists():
-        return Path(found)
-    lacking = f"{found} is not there" if found else "none is named"
-    raise NotInRealWorlds(
-        f"A Synapse is asked for, and {lacking}. Make one (`python3 -m venv synapse && "
-        "synapse/bin/pip install matrix-synapse`), and name its interpreter, synapse/bin/python: by "
-        f"`synapse_python=…`, or by {SYNAPSE_PYTHON} in the environment."
-    )
 
 
 def _end(folder: Path, processes: list[ServerProcess | SynapseProcess], reactor: SelectReactor) -> None:
