@@ -30,6 +30,9 @@ CONTRADICTIONS = {
             AND future_id NOT IN (SELECT future_id FROM future_timers)
         UNION SELECT future_id FROM future_timers
         WHERE future_id NOT IN (SELECT future_id FROM futures WHERE outcome IS NULL) ORDER BY future_id""",
+    "a timer that rings at another time than its delay says": """
+        SELECT future_id FROM future_timers t JOIN futures USING (future_id)
+        WHERE t.due_ms <> t.started_ms + timeout_ms ORDER BY future_id""",
     "an action future that nothing will end": """
         SELECT group_id FROM futures WHERE outcome IS NULL
         GROUP BY group_id HAVING COUNT(timeout_ms) = 0 ORDER BY group_id""",
