@@ -117,6 +117,19 @@ def test_what_is_stuck_is_waited_for_once_and_told() -> None:
     assert process.advance(1_000) == [Turned(0, ["an answer from hs2"])]
 
 
+def test_who_got_stuck_once_is_not_waited_for_until_it_answers() -> None:
+    process = Process()
+    first = process.busy.begin("an answer from hs2")
+    process.advance(1_000)
+    process.real.advance(PATIENCE_S)
+    process.busy.end(first, well=False)
+    second = process.busy.begin("an answer from hs2")
+    assert process.advance(1_000) == [Turned(0, ["an answer from hs2"])]
+    process.busy.end(second)
+    process.busy.begin("an answer from hs2")
+    assert process.advance(1_000) == []
+
+
 def test_a_call_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     process = Process()
 

@@ -17,7 +17,7 @@ from minihs.platform.workers import P, T, Workers
 
 PATIENCE_S = 1.0
 """So long, in real time, something may take that time is stopped for. Then it counts as stuck (another server
-stands still, a disk does), and nothing waits for it again."""
+stands still, a disk does), and nothing waits for it, or for its like, again."""
 
 
 class Busy:
@@ -28,18 +28,24 @@ class Busy:
         self._number = 0
         self._under_way: dict[int, str] = {}
         self._stuck: set[int] = set()
+        self._slow: set[str] = set()
         self._idle: Deferred[None] | None = None
 
     def begin(self, what: str) -> int:
-        """Something has begun; the number to `end` it by."""
+        """Something has begun; the number to `end` it by. What got stuck under that name is not waited for
+        again until it has ended `well`."""
         self._number += 1
         self._under_way[self._number] = what
+        if what in self._slow:
+            self._stuck.add(self._number)
         return self._number
 
-    def end(self, number: int) -> None:
+    def end(self, number: int, *, well: bool = True) -> None:
         """It is over. Ending twice does nothing."""
-        self._under_way.pop(number, None)
+        what = self._under_way.pop(number, None)
         self._stuck.discard(number)
+        if well and what is not None:
+            self._slow.discard(what)
         if self._idle is not None and self.is_idle:
             idle, self._idle = self._idle, None
             idle.callback(None)
@@ -66,6 +72,7 @@ class Busy:
 
     def _give_up(self) -> None:
         self._stuck = set(self._under_way)
+        self._slow.update(self._under_way.values())
         idle, self._idle = self._idle, None
         if idle is not None:
             idle.callback(None)

@@ -254,15 +254,15 @@ class _Outgoing(_Faulty):
         self._reading.answered(data)
 
     def ended(self) -> None:
-        self._answered()
+        self._answered(well=False)
         self._reading.ended()
         if self.twin is not None:
             self.twin.loseConnection()
 
-    def _answered(self) -> None:
+    def _answered(self, *, well: bool = True) -> None:
         asking, self._asking = self._asking, None
         if asking is not None:
-            self._network.busy.end(asking)
+            self._network.busy.end(asking, well=well)
 
 
 class _Incoming(_Faulty):
@@ -333,7 +333,7 @@ class _FaultyEndpoint:
         number = busy.begin(f"a connection to {ways.names[0]}")
 
         def ended(result: Any) -> Any:
-            busy.end(number)
+            busy.end(number, well=not isinstance(result, Failure))
             return result
 
         connecting: Deferred[Any] = self._endpoint.connect(wrapping).addBoth(ended)
