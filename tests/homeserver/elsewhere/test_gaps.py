@@ -354,3 +354,25 @@ def test_events_of_one_server_that_lack_the_same_history_fetch_it_once() -> None
     assert finish(server.clock, second) == {"pdus": {later.event_id: {}}}
     assert peer.asked == ["get_missing_events"]
     assert (standing(server, latest), standing(server, later)) == (Standing.ACCEPTED,) * 2
+
+
+def test_what_was_refused_out_of_place_is_rejected_in_its_place_and_can_be_followed() -> None:
+    server, peer, room_id = meeting()
+    before = peer.room.timeline[-1:]
+    grab = peer.room.make(MALLORY, "m.room.power_levels", {"users": {MALLORY: 50}}, "", prev_events=before)
+    peer.room.events[grab.event_id] = grab
+    edge = peer.message(MALLORY, "edge", prev_events=before)
+    peer.states[edge.event_id] = {**peer.room.state, grab.key: grab}
+    peer.refuse("get_missing_events")
+    server.receive("evil", peer.room.make(MALLORY, "m.room.message", {}, prev_events=[edge]))
+    assert standing(server, grab) is Standing.REJECTED_OUTLIER
+    state = server.state(room_id)
+    assert "v12 8" in server.receive("evil", grab)[grab.event_id]["error"]
+    assert standing(server, grab) is Standing.REJECTED
+    follows = peer.message(MALLORY, "after it", prev_events=[grab])
+    assert server.receive("evil", follows) == {follows.event_id: {}}
+    assert standing(server, follows) is Standing.ACCEPTED
+    assert server.run(server.rooms.state_before(follows.event_id)) == server.run(
+        server.rooms.state_before(grab.event_id)
+    )
+    assert server.state(room_id) == state
