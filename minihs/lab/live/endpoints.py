@@ -158,7 +158,7 @@ class Endpoints:
             turned = await self._turning.advance(request.body.in_ms())
         except TimeStandsStill as error:
             raise MatrixError(
-                500, "ORG.MINIHS.TIME_STANDS_STILL", "Something is always due at once; time cannot pass."
+                503, "ORG.MINIHS.TIME_STANDS_STILL", "Something is always due at once; time cannot pass."
             ) from error
         finally:
             self._keep_time()
