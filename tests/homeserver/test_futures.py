@@ -520,15 +520,10 @@ def test_an_outcome_is_not_told_before_its_event_is_shown(server: FutureServer) 
 
 def test_timers_are_read_from_the_store_page_by_page_in_order_of_their_times(server: FutureServer) -> None:
     room_id = server.create()
-    for delay_ms in (30_000, 10_000, 20_000, 10_000):
-        server.schedule(room_id, delay_ms)
+    for number, delay_ms in enumerate((30_000, 10_000, 20_000, 10_000)):
+        server.schedule(room_id, delay_ms, txn=f"t{number}")
     store = server.future_service.store
     first = server.run(store.all_due_after((-1, -1), 3))
     rest = server.run(store.all_due_after(first[-1], 3))
-    begin_ms = first[0][0] - 10_000
-    assert [(due_ms - begin_ms, future_id) for due_ms, future_id in first + rest] == [
-        (10_000, 2),
-        (10_000, 4),
-        (20_000, 3),
-        (30_000, 1),
-    ]
+    assert len(first) == 3
+    assert [future_id for _, future_id in first + rest] == [2, 4, 3, 1]
