@@ -21,15 +21,15 @@ from tests.crash.grounds import PACE_MS, Ground
 from tests.crash.ledger import Ledger
 from tests.crash.recorded_disk import Replied, Synced, can_record
 from tests.crash.recorded_world import DATABASE, Recording
-from tests.crash.stories import STORIES, Story, Teller, dialects_for, sent_on_command
+from tests.crash.stories import MORE_ENDINGS, STORIES, Story, Teller, dialects_for, sent_on_command
 
 pytestmark = [
     pytest.mark.process,
     pytest.mark.skipif(not can_record(), reason="this build of Python hides its SQLite"),
 ]
 
-ANYWHERE = [story for story in STORIES if dialects_for(story) is None]
-ELSEWHERE = [story for story in STORIES if dialects_for(story) is not None]
+ANYWHERE = [story for story in STORIES + MORE_ENDINGS if dialects_for(story) is None]
+ELSEWHERE = [story for story in STORIES + MORE_ENDINGS if dialects_for(story) is not None]
 
 
 def recorded(ground: Ground, stories: Sequence[Story]) -> Recording:
