@@ -16,7 +16,8 @@ from minihs.homeserver.errors import HomeserverError, UnknownRoom
 from minihs.homeserver.futures.looked_at import LookedAt, looked_at
 from minihs.homeserver.futures.sending import DescribeError, StandingOf, draft_of
 from minihs.homeserver.room_actions.rehearsal import NeedsAnotherServer, Rehearsal
-from minihs.homeserver.rooms.service import Judged, Rooms
+from minihs.homeserver.rooms.building import Judged
+from minihs.homeserver.rooms.service import Rooms
 from minihs.rooms.auth import Refused
 from minihs.rooms.judge import NOT_ASKED
 from minihs.store.future_rows import StoredFuture

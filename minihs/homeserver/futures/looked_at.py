@@ -6,7 +6,7 @@ import msgspec
 
 from minihs.events.event import Event
 from minihs.events.ids import EventID, UserID
-from minihs.homeserver.rooms.service import Judged
+from minihs.homeserver.rooms.building import Judged
 from minihs.rooms.power import INFINITE, PowerLevels, creators
 
 

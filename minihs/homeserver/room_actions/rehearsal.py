@@ -14,9 +14,10 @@ from minihs.homeserver.room_actions.directory import Directory
 from minihs.homeserver.room_actions.membership import Membership, ProfileOf
 from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
 from minihs.homeserver.room_actions.sending import Sending
+from minihs.homeserver.rooms.building import Judged
 from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.homeserver.rooms.rehearsal import Rehearsed
-from minihs.homeserver.rooms.service import Judged, Rooms
+from minihs.homeserver.rooms.service import Rooms
 from minihs.store.along import Along
 from minihs.store.events import EventStore
 from minihs.store.memberships import MembershipStore

@@ -9,6 +9,7 @@ import msgspec
 from minihs.events.ids import ServerName
 from minihs.events.signatures import Signer
 from minihs.homeserver.rooms.branches import RoomBranches
+from minihs.homeserver.rooms.building import EventBuilding
 from minihs.homeserver.rooms.commits import RoomCommits
 from minihs.homeserver.rooms.memory import RoomMemories
 from minihs.homeserver.rooms.placement import RoomPlacement
@@ -75,6 +76,7 @@ async def open_room_service(
         wake_federation=wake_federation,
     )
     redactions = RoomRedactions(states)
+    building = EventBuilding(signer=signer, clock=clock, states=states, judge=judge)
     branches = RoomBranches(states)
     placement = RoomPlacement(
         server_name=signer.server_name,
@@ -99,7 +101,7 @@ async def open_room_service(
             redactions=redactions,
             commits=commits,
             placement=placement,
-            judge=judge,
+            building=building,
         )
         for kind in (Rooms, RehearsedRooms)
     )

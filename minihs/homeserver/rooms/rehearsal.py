@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from minihs.events.event import Event
+from minihs.homeserver.rooms.building import Judged
 from minihs.homeserver.rooms.drafts import EventDraft
-from minihs.homeserver.rooms.service import Judged, Rooms
+from minihs.homeserver.rooms.service import Rooms
 from minihs.store.along import Also
 
 

@@ -10,17 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
 from twisted.internet.defer import Deferred
 
-from minihs.events.build import EventTooLarge, build_event
-from minihs.events.canonical import NotCanonical
-from minihs.events.event import Event, InvalidEvent, StateKey
+from minihs.events.event import Event, StateKey
 from minihs.events.ids import EventID, RoomID, ServerName, UserID
 from minihs.events.signatures import Signer
 from minihs.events.versions import RoomVersion
-from minihs.homeserver.errors import BadContent, Forbidden, NotFound, TooLarge, Unavailable, UnknownRoom
+from minihs.homeserver.errors import NotFound, Unavailable, UnknownRoom
 from minihs.homeserver.rooms.branches import RoomBranches
+from minihs.homeserver.rooms.building import EventBuilding, Judged
 from minihs.homeserver.rooms.commits import (
     CommittedEvent,
     Pending,
@@ -28,15 +26,14 @@ from minihs.homeserver.rooms.commits import (
     RoomObserver,
     StatePreparation,
 )
-from minihs.homeserver.rooms.drafts import EventDraft, needed_keys, own_room_id
+from minihs.homeserver.rooms.drafts import EventDraft, own_room_id
 from minihs.homeserver.rooms.memory import RoomMemories, RoomMemory
 from minihs.homeserver.rooms.placement import RoomPlacement
 from minihs.homeserver.rooms.redactions import RoomRedactions
-from minihs.homeserver.rooms.states import IncompleteHistory, RoomStates
+from minihs.homeserver.rooms.states import RoomStates
 from minihs.platform.clock import Clock
 from minihs.platform.entropy import Entropy
-from minihs.rooms.auth import Allowed, Refused, needed_state
-from minihs.rooms.judge import Judge
+from minihs.rooms.auth import needed_state
 from minihs.rooms.power import CREATE, POWER_LEVELS, PowerLevels
 from minihs.rooms.state_map import StateMap
 from minihs.store.along import Along, Also
@@ -44,29 +41,7 @@ from minihs.store.events import EventRow, Standing
 from minihs.store.state import StateGroup
 from minihs.store.writer import BatchFailed
 
-__all__ = ["CommittedEvent", "EventDraft", "Judged", "RoomObserver", "Rooms"]
-
-MAX_DEPTH = (1 << 53) - 1
-"""Highest `depth`: the largest integer of canonical JSON (room versions, event format)."""
-
-MAX_PREV_EVENTS = 20
-"""A PDU names at most 20 previous events (room versions, event format): the latest to come, our own last one
-among them. The others stay for the next."""
-
-
-class Judged(msgspec.Struct, frozen=True):
-    """An event of our own as it was built, the state that the auth rules were shown, and what they say."""
-
-    event: Event
-    state: Mapping[StateKey, Event]
-    verdict: Allowed | Refused
-
-    def allowed(self) -> Event:
-        """The event; Forbidden with the rule's number when it may not be made."""
-        verdict = self.verdict
-        if isinstance(verdict, Refused):
-            raise Forbidden(f"{verdict.reason} (auth rule {verdict.rule})", verdict.rule)
-        return self.event
+__all__ = ["CommittedEvent", "EventDraft", "RoomObserver", "Rooms"]
 
 
 class Rooms:
@@ -89,7 +64,7 @@ class Rooms:
         redactions: RoomRedactions,
         commits: RoomCommits,
         placement: RoomPlacement,
-        judge: Judge,
+        building: EventBuilding,
     ) -> None:
         self._signer = signer
         self._clock = clock
@@ -100,7 +75,7 @@ class Rooms:
         self._redactions = redactions
         self._commits = commits
         self._placement = placement
-        self._judge = judge
+        self._building = building
 
     def observe(self, observer: RoomObserver) -> None:
         """Tell `observer` of every accepted event: while its batch is open, and when it is durable."""
@@ -226,7 +201,7 @@ class Rooms:
         while True:
             room = await self._memories.one(drafts[0].room_id)
             targets = await self._redaction_targets(room, drafts)
-            await self._load_auth_events(room, drafts)
+            await self._building.load_auth_events(room, drafts)
             if room.lock.locked:
                 await room.lock.acquire()
                 room.lock.release()
@@ -262,15 +237,13 @@ class Rooms:
                 state_key="",
                 origin_server_ts=origin_server_ts,
             )
-            create = self._build(version, draft, room_id=room_id, prev_events=(), depth=1, state={})
+            create = self._building.create_event(version, draft)
             known = await self._memories.maybe(create.room_id)
             if known is None and self._memories.maybe_loaded(create.room_id) is None:
                 break
             # Since version 12 the same creator, content and time make the same room.
             origin_server_ts += 1
-        verdict = self._judge.own(create, {}, was_future=False)
-        if isinstance(verdict, Refused):
-            raise Forbidden(verdict.reason, verdict.rule)
+        self._building.judge(create, {}).allowed()
         room = self._new_room(version, create)
         pending = Pending(room, local=True)
         self._commits.begin_room(pending, create, also)
@@ -297,22 +270,20 @@ class Rooms:
         event = row.event
         keys = needed_state(event.type, event.sender, event.state_key, event.content, event.version)
         state = await self.state_events(event.room_id, (CREATE, *keys))
-        Judged(event, state, self._judge.own(event, state, was_future=True)).allowed()
+        self._building.judge(event, state, was_future=True).allowed()
         await (await self._placement.release(row))
         return event
 
     async def build(self, draft: EventDraft) -> Event:
         """Build, sign and authorise an event on the current state without storing it (invites over
         federation are signed by the other server first; see `receive`)."""
-        room = await self._memories.one(draft.room_id)
-        await self._load_auth_events(room, (draft,))
-        return self._authorised(room, draft)
+        return (await self.judged(draft)).allowed()
 
     async def judged(self, draft: EventDraft) -> Judged:
         """What the auth rules would say of the event now; nothing is stored."""
         room = await self._memories.one(draft.room_id)
-        await self._load_auth_events(room, (draft,))
-        return self._judged(room, draft)
+        await self._building.load_auth_events(room, (draft,))
+        return self._building.judged(room, draft)
 
     # Events from elsewhere
 
@@ -375,7 +346,7 @@ class Rooms:
         checkpoint = room.checkpoint() if len(drafts) > 1 else None
         try:
             for draft in drafts:
-                event = self._authorised(room, draft)
+                event = self._building.judged(room, draft).allowed()
                 self._commits.append(pending, event, draft, targets.get(draft.redacts), also)
         except BaseException:
             if checkpoint is not None:
@@ -404,88 +375,6 @@ class Rooms:
         )
         room.remember((create,))
         return room
-
-    async def _load_auth_events(self, room: RoomMemory, drafts: Sequence[EventDraft]) -> None:
-        """Bring what the auth rules will read into the room's memory; again, if the state moved meanwhile."""
-        while True:
-            absent = [
-                event_id
-                for draft in drafts
-                for key in needed_keys(draft, room.version)
-                if (event_id := room.state.get(key)) is not None and room.auth_events.get(event_id) is None
-            ]
-            if not absent:
-                return
-            found = await self._states.events(absent)
-            if len(found) < len(set(absent)):
-                raise IncompleteHistory([event_id for event_id in absent if event_id not in found])
-            room.remember(found.values())
-
-    def _authorised(self, room: RoomMemory, draft: EventDraft) -> Event:
-        return self._judged(room, draft).allowed()
-
-    def _judged(self, room: RoomMemory, draft: EventDraft) -> Judged:
-        event, state = self._built(room, draft)
-        return Judged(event, state, self._judge.own(event, state, was_future=draft.was_future))
-
-    def _built(self, room: RoomMemory, draft: EventDraft) -> tuple[Event, dict[StateKey, Event]]:
-        state: dict[StateKey, Event] = {}
-        for key in needed_keys(draft, room.version):
-            event_id = room.state.get(key)
-            if event_id is not None:
-                event = room.auth_events.get(event_id)
-                if event is None:  # evicted while a very large batch was being built
-                    raise Unavailable("The room is busy. Please try again.")
-                state[key] = event
-        return (
-            self._build(
-                room.version,
-                draft,
-                room_id=room.room_id,
-                prev_events=room.extremities[:MAX_PREV_EVENTS],
-                depth=min(room.depth + 1, MAX_DEPTH),
-                state=state,
-            ),
-            state,
-        )
-
-    def _build(
-        self,
-        version: RoomVersion,
-        draft: EventDraft,
-        *,
-        room_id: RoomID | None,
-        prev_events: tuple[EventID, ...],
-        depth: int,
-        state: Mapping[StateKey, Event],
-    ) -> Event:
-        try:
-            return build_event(
-                version=version,
-                signer=self._signer,
-                room_id=room_id,
-                type=draft.type,
-                sender=draft.sender,
-                content=draft.content,
-                state_key=draft.state_key,
-                origin_server_ts=self._clock.wall_ms()
-                if draft.origin_server_ts is None
-                else draft.origin_server_ts,
-                depth=depth,
-                prev_events=prev_events,
-                auth_events=tuple(
-                    event.event_id
-                    for key, event in state.items()
-                    if key != CREATE or version.create_in_auth_events
-                ),
-                redacts=draft.redacts,
-                sticky_duration_ms=draft.sticky_duration_ms,
-                fields=draft.fields,
-            )
-        except EventTooLarge as error:
-            raise TooLarge(str(error)) from error
-        except (InvalidEvent, NotCanonical) as error:
-            raise BadContent(str(error)) from error
 
     async def _redaction_targets(
         self, room: RoomMemory, drafts: Sequence[EventDraft]

@@ -6,9 +6,9 @@ import pytest
 
 from minihs.events.event import Event
 from minihs.events.ids import EventID, RoomID, UserID
+from minihs.events.limits import MAX_PREV_EVENTS
 from minihs.homeserver.room_actions.view import RoomView
 from minihs.homeserver.rooms.branches import MAX_OF_ONE_SERVER
-from minihs.homeserver.rooms.service import MAX_PREV_EVENTS
 from minihs.rooms.state_map import StateMap
 from minihs.store.events import Standing
 from minihs.store.timeline import TimelineStore
