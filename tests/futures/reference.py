@@ -49,6 +49,8 @@ class Reference:
     states_end: bool = True
     waiting: dict[int, Waiting] = field(default_factory=dict)
     outcomes: dict[int, Outcome] = field(default_factory=dict)
+    stored: dict[int, Outcome] = field(default_factory=dict)
+    """All outcomes; `outcomes` are those that a process knows without asking the store."""
     sending: tuple[int, Cause] | None = None
 
     @property
@@ -146,8 +148,7 @@ class Reference:
         """The process: what was being sent was not sent, and a finished future is known no more unless the
         whole group is finished."""
         self.sending = None
-        if self.waiting:
-            self.outcomes.clear()
+        self.outcomes = {} if self.waiting else dict(self.stored)
 
     def _is_hit(self, future: Future, change: StateChanged) -> bool:
         if not self.states_end or future.room_id != change.room_id:
@@ -170,6 +171,7 @@ class Reference:
             outcomes = {**outcomes, **{number: Cancelled(Cause.GROUP, now) for number in self.waiting}}
             self.waiting.clear()
         self.outcomes.update(outcomes)
+        self.stored.update(outcomes)
         if self.sending is not None and self.sending[0] in outcomes:
             self.sending = None
         return "ended", outcomes

@@ -238,4 +238,4 @@ TestGroupMachine = GroupMachine.TestCase
 
 @pytest.mark.full
 class TestManyGroups(GroupMachine.TestCase):  # type: ignore[misc, name-defined]
-    settings = settings(max_examples=examples(3_000), stateful_step_count=60, deadline=None)
+    settings = settings(max_examples=examples(1_000), stateful_step_count=60, deadline=None)
