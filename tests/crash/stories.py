@@ -242,23 +242,26 @@ STORIES: tuple[Story, ...] = (
     heartbeats,
     given_up,
     sent_on_command,
-    state_when_due,
     by_query,
     a_group_is_sent,
     a_group_is_discarded,
     a_group_is_due,
     newer_state_wins,
-    a_group_on_send_is_sent,
     a_child_is_sent,
     a_batch,
-    a_batch_is_given_up,
     expiry,
 )
 """With `MORE_ENDINGS` and `VIRTUAL_STORIES` all that a dialect can do, for every dialect: schedule, restart,
 cancel, send, due, newer state, the end of a group."""
 
-MORE_ENDINGS: tuple[Story, ...] = (groups_on_send_end, families_end)
-"""What `tokens` has step by step, in its kin: told where a crash is cheap."""
+MORE_ENDINGS: tuple[Story, ...] = (
+    a_group_on_send_is_sent,
+    groups_on_send_end,
+    families_end,
+    a_batch_is_given_up,
+    state_when_due,
+)
+"""Steps that other stories have too, in other dialects: told where a crash is cheap."""
 
 
 VIRTUAL_STORIES: tuple[Story, ...] = (all_at_once, state_races, a_batch_is_due, *MORE_ENDINGS)
