@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minihs.events.ids import RoomID
-from minihs.homeserver.futures.send_order import SendOrder, Turn
+from minihs.homeserver.futures.send_order import PATIENCE_MS, SendOrder, Turn
 from minihs.platform.clock import VirtualClock
 from tests.support.deferreds import start
 
@@ -69,3 +69,29 @@ def test_nobody_waits_for_a_send_that_has_ended() -> None:
     sends.end(0)
     assert sends.came == [2]
     sends.end(0)
+
+
+def test_a_send_that_takes_too_long_is_waited_for_no_more() -> None:
+    sends = Sends(3)
+    sends.come(0)
+    sends.come(1)
+    sends.come(2)
+    sends.clock.advance((PATIENCE_MS - 1) / 1000)
+    assert sends.came == [0]
+    sends.clock.advance(0.001)
+    sends.clock.advance(0)
+    assert sends.came == [0, 1]
+    sends.end(1)
+    assert sends.came == [0, 1, 2]
+    sends.end(0)
+    sends.end(2)
+    assert sends.clock.getDelayedCalls() == []
+
+
+def test_patience_with_a_send_that_ends_leaves_no_timer() -> None:
+    sends = Sends(2)
+    sends.come(0)
+    sends.come(1)
+    assert len(sends.clock.getDelayedCalls()) == 1
+    sends.end(0)
+    assert (sends.came, sends.clock.getDelayedCalls()) == ([0, 1], [])

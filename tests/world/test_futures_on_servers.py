@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
+from minihs.lab.memory_network import Link
 from tests.support.world import Client, World
 
 UNSTABLE = "/_matrix/client/unstable/org.matrix.msc4140"
@@ -74,6 +75,21 @@ def test_a_future_that_bans_keeps_its_delay_id_too(world: World) -> None:
     assert event["content"]["membership"] == "ban"
     assert event["unsigned"]["delay_id"] == delay_id
     assert found(alice, delay_id)["finalised"]["event_id"] == event["event_id"]
+
+
+def test_an_invite_to_a_server_that_is_silent_holds_the_rooms_other_futures_up_for_a_moment_only(
+    world: World,
+) -> None:
+    alice, carol = world["hs1"].user("alice"), world["hs2"].user("carol")
+    room_id = alice.create_room()
+    hosts = world["hs1"].host.address, world["hs2"].host.address
+    world.network.set_link(*hosts, Link.SILENT)
+    invite = {"type": "m.room.member", "state_key": carol.user_id, "content": {"membership": "invite"}}
+    delay_id = schedule(alice, room_id, 1_000, **invite)
+    schedule(alice, room_id, 1_001)
+    world.advance(2_500)
+    assert alice.bodies(room_id) == ["later"]
+    assert "finalised" not in found(alice, delay_id)
 
 
 def test_another_servers_newer_state_ends_a_future(world: World) -> None:

@@ -1,15 +1,21 @@
 """The order of due sends: those of one room get their places in it in the order in which they were begun.
 
 Each send reads what it needs first, and a store may answer a later one sooner. Where the store answers at
-once, nobody ever waits here. Futures specification, 1, promise 6.
+once, nobody ever waits here. Who needs another server, which may be away, loses the place when others have
+waited for a while. Futures specification, 1, promise 6.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from minihs.events.ids import RoomID
 from minihs.platform.clock import Clock
+
+PATIENCE_MS = 1_000
+"""How long a send is waited for by others: far beyond what any store takes."""
 
 
 class SendOrder:
@@ -31,12 +37,16 @@ class SendOrder:
         self._go_on(turn)
         while (earlier := self._earlier(turn)) is not None:
             waiting: Deferred[None] = Deferred()
+            if earlier.patience is None:
+                earlier.patience = self._clock.call_later(PATIENCE_MS, self.end, earlier)
             earlier.waiting.append(waiting)
             await waiting
 
     def end(self, turn: Turn) -> None:
         """The event has its place or will get none, or others need not wait for it; may be repeated."""
         self._turns.pop(turn, None)
+        if turn.patience is not None and turn.patience.active():
+            turn.patience.cancel()
         self._go_on(turn)
 
     def _earlier(self, turn: Turn) -> Turn | None:
@@ -55,10 +65,12 @@ class SendOrder:
 
 
 class Turn:
-    """One send's turn. `room_id` is None until it is known; those in `waiting` hear of every change."""
+    """One send's turn. `room_id` is None until it is known; those in `waiting` hear of every change, and have
+    `patience` with it."""
 
-    __slots__ = ("room_id", "waiting")
+    __slots__ = ("patience", "room_id", "waiting")
 
     def __init__(self) -> None:
         self.room_id: RoomID | None = None
         self.waiting: list[Deferred[None]] = []
+        self.patience: Any = None  # Twisted types its timers by an interface that mypy cannot read
