@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from minihs.http.dialects.spelling import WILL_EXPIRE
+from minihs.http.dialects.spelling import BATCH_TYPE, WILL_EXPIRE
 from minihs.http.errors import MatrixError
 
 SPELLINGS = ("m.", "io.element.")
@@ -109,6 +109,8 @@ def _part(value: Any, where: str) -> Part:
     content = _object(content, f"{where}.content")
     if type(content.get(WILL_EXPIRE)) is int:
         raise _invalid(f"An integer `{WILL_EXPIRE}` belongs to another dialect of delayed events: use one.")
+    if event_type == BATCH_TYPE and state_key is None and is_batch(content):
+        raise _invalid(f"`{where}` is a batch of events itself, which a batch cannot hold.")
     return Part(event_type, content, state_key)
 
 

@@ -99,6 +99,7 @@ def test_what_wants_to_be_a_batch(body: dict[str, Any], expected: bool) -> None:
                 ({"type": "m.test", "content": {}, "state_key": None}, "M_INVALID_PARAM"),
                 ({"type": "m.test", "content": {}, "state_key": 1}, "M_INVALID_PARAM"),
                 ({"type": "m.test", "content": {"m.will_expire": 5}}, "M_INVALID_PARAM"),
+                ({"type": "future", "content": {"m.timeout": 5}}, "M_INVALID_PARAM"),
             )
             for key, value in (
                 ("send_on_timeout", part),
@@ -164,3 +165,17 @@ def test_any_object_is_understood_or_refused_with_a_status(body: dict[str, Any])
     else:
         assert refused.status == 400
         assert refused.errcode in ("M_MISSING_PARAM", "M_INVALID_PARAM")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "m.test", "content": {"m.timeout": 5}},
+        {"type": "future", "content": {"hello": 5}},
+        {"type": "future", "content": {"m.timeout": 5}, "state_key": ""},
+    ],
+)
+def test_a_part_that_only_resembles_a_batch_is_an_event(part: dict[str, Any]) -> None:
+    assert parse_batch({**LEAST, "send_now": part}).now == Part(
+        part["type"], part["content"], part.get("state_key")
+    )
