@@ -32,6 +32,10 @@ class Refused(click.ClickException):
     """The server says no, in a sentence."""
 
 
+class NoAnswer(click.ClickException):
+    """The server was not reached, or ended before it had answered."""
+
+
 class AdminClient:
     """Requests to the server that answers at `socket_path`; one connection for each."""
 
@@ -39,14 +43,16 @@ class AdminClient:
         self._socket_path = socket_path
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The reply's JSON. Refused, or OSError when there is no (complete) answer."""
+        """The reply's JSON. Refused, or NoAnswer when there is no (complete) one."""
         connection = _LocalConnection(self._socket_path)
         try:
             connection.request(method, path, None if body is None else msgspec.json.encode(body))
             response = connection.getresponse()
             reply = msgspec.json.decode(response.read())
         except http.client.HTTPException as error:
-            raise ConnectionError("the server ended in the middle of its answer") from error
+            raise NoAnswer("The server ended in the middle of its answer.") from error
+        except OSError as error:
+            raise NoAnswer(f"The server did not answer: {error}.") from error
         finally:
             connection.close()
         if response.status >= 400:

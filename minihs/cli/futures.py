@@ -89,11 +89,8 @@ def explain(future_id: str, as_json: bool, **settings: Any) -> None:
 def _administration(settings: dict[str, Any]) -> Iterator[AdminClient]:
     from minihs.cli.administration import administration
 
-    try:
-        with administration(chosen_settings(**settings, of_a_server=True)) as client:
-            yield client
-    except OSError as error:
-        raise click.ClickException(f"The server did not answer: {error}.") from error
+    with administration(chosen_settings(**settings, of_a_server=True)) as client:
+        yield client
 
 
 def _all(client: AdminClient, user: str | None, status: str) -> Iterator[dict[str, Any]]:

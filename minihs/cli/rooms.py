@@ -27,9 +27,6 @@ def purge(room_id: str, yes: bool, **settings: Any) -> None:
 
     if not yes:
         click.confirm(f"Remove the history of {room_id} from this server for good?", abort=True)
-    try:
-        with administration(chosen_settings(**settings)) as client:
-            client.call("POST", f"{ROOMS}/{quote(room_id, safe='')}/purge", {})
-    except OSError as error:
-        raise click.ClickException(f"The server did not answer: {error}.") from error
+    with administration(chosen_settings(**settings)) as client:
+        client.call("POST", f"{ROOMS}/{quote(room_id, safe='')}/purge", {})
     click.echo(f"{room_id} is removed.")

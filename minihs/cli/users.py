@@ -129,11 +129,8 @@ _standing_command(
 def _administration(settings: dict[str, Any]) -> Iterator[AdminClient]:
     from minihs.cli.administration import administration
 
-    try:
-        with administration(chosen_settings(**settings)) as client:
-            yield client
-    except OSError as error:
-        raise click.ClickException(f"The server did not answer: {error}.") from error
+    with administration(chosen_settings(**settings)) as client:
+        yield client
 
 
 def _password(given: str | None, from_stdin: bool) -> str:

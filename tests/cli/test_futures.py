@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+from click.testing import CliRunner
 
+from minihs.cli import administration
 from minihs.cli.futures import _explanation, _portrait, _row, _span
+from minihs.cli.futures import futures as futures_command
 from minihs.demo.client import Client
 from tests.support.commands import minihs
 from tests.support.processes import Stage
@@ -162,3 +170,33 @@ def test_what_another_server_decides_is_said_so() -> None:
     said = _explanation(told)
     assert "Would it be sent now? Another server decides: Another server must let the user in." in said
     assert "looked at" not in said
+
+
+def test_a_reader_that_has_seen_enough_is_not_taken_for_a_server_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Answering:
+        def call(self, *_: object) -> dict[str, Any]:
+            return {"futures": [{"room_id": "!r"}]}
+
+    @contextmanager
+    def answering(_: object) -> Iterator[Answering]:
+        yield Answering()
+
+    def gone(*_: object, **__: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(administration, "administration", answering)
+    module = sys.modules["minihs.cli.futures"]  # the package has the command by this name
+    monkeypatch.setattr(module, "chosen_settings", lambda **_: None)
+    command = ["list", "--json"]
+    heard = CliRunner().invoke(futures_command, command)
+    assert (heard.exit_code, heard.output) == (0, '{"room_id":"!r"}\n')
+    monkeypatch.setattr(click, "echo", gone)
+    unheard = CliRunner().invoke(futures_command, command)
+    assert (unheard.exit_code, unheard.output) == (1, "")
+
+
+def test_a_server_that_cannot_be_reached_is_said_to_give_no_answer(tmp_path: Path) -> None:
+    with pytest.raises(administration.NoAnswer, match=r"The server did not answer: .*No such file"):
+        administration.AdminClient(tmp_path / "admin.sock").call("GET", "/")
