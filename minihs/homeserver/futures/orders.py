@@ -16,6 +16,7 @@ from minihs.events.ids import RoomID, ServerName, UserID
 from minihs.events.limits import MAX_PDU_BYTES, EventTooLarge, check_key
 from minihs.futures.model import CancelRule
 from minihs.homeserver.errors import BadContent, InvalidParam, TooLarge
+from minihs.homeserver.futures.errors import DelayTooLarge
 from minihs.homeserver.rooms.drafts import EventDraft
 
 MAX_TIMEOUT_MS = 2**53 - 1
@@ -63,8 +64,11 @@ def draft_of(order: FutureOrder) -> EventDraft:
 
 def check_order(order: FutureOrder, server_name: ServerName) -> None:
     """Refuse what can be no event in any room: InvalidParam, BadContent or TooLarge."""
-    if order.timeout_ms is not None and not 0 < order.timeout_ms <= MAX_TIMEOUT_MS:
-        raise InvalidParam("The delay must be a positive number of milliseconds.")
+    if order.timeout_ms is not None:
+        if order.timeout_ms <= 0:
+            raise InvalidParam("The delay must be a positive number of milliseconds.")
+        if order.timeout_ms > MAX_TIMEOUT_MS:
+            raise DelayTooLarge(MAX_TIMEOUT_MS)
     try:
         canonical.check({"content": order.content, "type": order.type, "state_key": order.state_key})
     except canonical.NotCanonical as refused:

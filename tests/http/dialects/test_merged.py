@@ -362,3 +362,11 @@ class TestRateLimits:
         delay_id = server.schedule(server.create(), 60_000)
         statuses = [server.act(delay_id, "restart").status for _ in range(400)]
         assert set(statuses) == {200, 429}
+
+
+def test_a_delay_that_no_clock_can_count_is_too_large_where_none_is_the_maximum() -> None:
+    server = FutureServer(limits=FutureLimits(max_delay_ms=None))
+    path = f"{C}/v3/rooms/{server.create()}/delayed_event/m.room.message"
+    refused = server.put(f"{path}/1", {"delay_ms": 2**53, "content": {}})
+    assert (refused.status, refused.errcode) == (400, "M_DELAY_TOO_LARGE")
+    assert server.put(f"{path}/2", {"delay_ms": 2**53 - 1, "content": {}}).status == 200
