@@ -16,7 +16,7 @@ from minihs.futures.commands import Schedule
 from minihs.futures.effects import Effect, Refused, Stored
 from minihs.futures.model import Future, FutureGroup, FutureID, GroupID, Millis
 from minihs.futures.policies import CancelRuling, FutureLimits, as_its_dialect_says
-from minihs.homeserver.errors import UnknownRoom
+from minihs.homeserver.errors import InvalidParam, UnknownRoom
 from minihs.homeserver.futures.errors import (
     DelayTooLarge,
     ForeignGroup,
@@ -179,6 +179,9 @@ class FutureScheduling:
         owner = orders[0].owner
         for order in orders:
             await self._check(order)
+        most = self._limits.max_scheduled
+        if most is not None and len(orders) > most:  # no waiting would help
+            raise InvalidParam(f"These are {len(orders)} delayed events at once; a user may have {most}.")
         # One after another, so that requests that come together do not refuse each other.
         await self._claims.run(owner, lambda: self._claim(owner, len(orders)))
         try:
