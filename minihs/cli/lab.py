@@ -96,6 +96,8 @@ def run(
         if html_file is not None:
             html_file.write_text(report.to_html(), encoding="utf-8")
         if graphs_folder is not None:
+            if not report.exports:
+                raise click.ClickException(f"{name} shows no room: there is no graph to write.")
             report.write_exports(graphs_folder)
     except OSError as error:
         raise click.ClickException(f"{error.filename} cannot be written: {error.strerror}.") from error

@@ -61,6 +61,9 @@ def run(seed: int, size: Size) -> Report:
     lives = [one.life for one in told.values()]
     until_ms = max(one.until_ms for one in told.values())
     report.drawings.append(Drawing("Life of the leave in each draft", draw_lives(lives, until_ms)))
+    # For other servers all tellings are the same: the evidence of one is enough.
+    again = Report(name=report.name, question=QUESTION, seed=seed)
+    tell(again, seed, "merged", beats, evidence=report)
     return report
 
 

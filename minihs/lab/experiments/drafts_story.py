@@ -14,7 +14,7 @@ from minihs.lab.handles import C1, Handle, Plan, U, schedule
 from minihs.lab.http_client import Response
 from minihs.lab.people import V3, Client, Refused
 from minihs.lab.report import Report
-from minihs.lab.views import view_of
+from minihs.lab.views import RoomView, view_of
 from minihs.lab.wire import Traffic
 from minihs.lab.world import World
 
@@ -96,6 +96,10 @@ class Call:
             self.moments.append(Moment(self.world.now_ms, "restarted"))
         return alive
 
+    def views(self) -> list[RoomView]:
+        """The room as each server has it."""
+        return [view for name in ("hs1", "hs2") if (view := view_of(self.world[name], self.room_id))]
+
     def asked(self) -> Traffic:
         """Between Alice's client and her server so far."""
         return self.world.traffic([self.alice.name], ["hs1"])
@@ -145,11 +149,13 @@ def answer(response: Response) -> str:
     return f"{response.status} {response.errcode or ''}".strip()
 
 
-def tell(report: Report, seed: int, dialect: str, beats: int) -> Told:
-    """The whole story, to the client that wakes up when all is over."""
+def tell(report: Report, seed: int, dialect: str, beats: int, *, evidence: Report | None = None) -> Told:
+    """The whole story, to the client that wakes up when all is over. `evidence` gets the room, the decisions
+    and the traffic of this telling."""
     call = Call(seed, dialect)
     world = call.world
     pdus_before = world.traffic(["hs1"], ["hs2"]).pdus
+    room_before = call.views()
     before = call.asked()
     call.join()
     joining = call.asked() - before
@@ -191,6 +197,10 @@ def tell(report: Report, seed: int, dialect: str, beats: int) -> Told:
         until_ms=world.now_ms,
     )
     report.transcript += world.transcript.entries
+    if evidence is not None:
+        views = call.views()
+        evidence.show_room(f"The room of the call, told in {dialect}", views, before=room_before)
+        evidence.show_exchange(world, views, f"Traffic between servers, told in {dialect}")
     world.stop()
     return told
 

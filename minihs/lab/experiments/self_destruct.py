@@ -13,7 +13,7 @@ from minihs.lab.people import Client
 from minihs.lab.proposals.msc2228 import AFTER, REDACTION, SYNTHETIC, SelfDestruction
 from minihs.lab.proposals.switch import Switch
 from minihs.lab.report import Report
-from minihs.lab.views import view_of
+from minihs.lab.views import RoomView, view_of
 from minihs.lab.world import World
 
 QUESTION = (
@@ -111,6 +111,7 @@ def _play(report: Report, seed: int, way: Way, dead: bool) -> Played:
     for name in SERVERS[1:]:
         people[name].join(room_id, "hs1")
     world.settle()
+    before = _views(world, room_id)
 
     content: dict[str, Any] = {"msgtype": "m.text", "body": "for an hour"}
     due_ms = world.now_ms + HOUR_MS
@@ -141,12 +142,14 @@ def _play(report: Report, seed: int, way: Way, dead: bool) -> Played:
         if bool(_event(people[name], room_id, event_id)["content"]) is not (name not in hidden):
             raise RuntimeError(f"{name} shows the text although it heard of the redaction, or does not")
     told = [event for event in people["hs2"].messages(room_id) if event["type"] == REDACTION]
-    views = [view for name in SERVERS if (view := view_of(world[name], room_id)) is not None]
+    views = _views(world, room_id)
     people["hs2"].send(room_id, "afterwards")
     world.settle()
     if way is BOTH and not dead:
         title = "Both ways, in the end: hs2 has a synthetic redaction beside the graph, hs5 only the real one"
-        report.show_room(title, [view for view in views if view.server in ("hs2", OLD)])
+        shown = [view for view in views if view.server in ("hs2", OLD)]
+        report.show_room(title, shown, before=before)
+        report.show_exchange(world, views, "Both ways, nobody dead: traffic between servers")
     report.transcript += world.transcript.entries
     left = {
         key: value for key, value in _event(people["hs2"], room_id, event_id).items() if key != "unsigned"
@@ -160,6 +163,10 @@ def _play(report: Report, seed: int, way: Way, dead: bool) -> Played:
     )
     world.stop()
     return found
+
+
+def _views(world: World, room_id: str) -> list[RoomView]:
+    return [view for name in SERVERS if (view := view_of(world[name], room_id)) is not None]
 
 
 def _event(person: Client, room_id: str, event_id: str) -> dict[str, Any]:
