@@ -28,6 +28,10 @@ class Dropped(Exception):
     """The PDU is not what it claims to be, or that cannot be told; nothing of it is kept."""
 
 
+class Unverifiable(Dropped):
+    """The keys that could tell are not to be had at the moment; nothing is known against the PDU."""
+
+
 class Keys(Protocol):
     """What is needed of `federation.keyring.Keyring`."""
 
@@ -78,10 +82,12 @@ class Admission:
         return event
 
     async def verify(self, event: Event) -> Event:
-        """Checks 2 and 3: the event, redacted when its content hash is wrong. Raises Dropped."""
+        """Checks 2 and 3: the event, redacted when its hash is wrong. Raises Dropped, or Unverifiable."""
         try:
             await self._keys.verify_event(event)
-        except (BadSignature, KeysUnavailable) as error:
+        except KeysUnavailable as error:
+            raise Unverifiable(str(error)) from error
+        except BadSignature as error:
             raise Dropped(str(error)) from error
         return _with_true_content(event)
 

@@ -58,6 +58,11 @@ class RemoteRefusal(Exception):
         self.errcode = errcode
         self.error = error
 
+    @property
+    def is_final(self) -> bool:
+        """Whether the server has decided; another status says that it could not, or not now."""
+        return self.status < 500 and self.status != 429
+
 
 class Unreachable(Exception):
     """No usable answer: no route, no connection, a bad certificate, too slow, too large, no JSON, or left

@@ -7,7 +7,7 @@ of things. What becomes of the event is kept by a `Receiver`, the room service. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -34,6 +34,9 @@ log = Logger()
 
 MAX_CHAINS_FETCHED = 5  # for one event and those before it
 FETCHES_WAITING = 200  # events of one server in one room that lack something
+
+LetIn = Callable[[], Awaitable[None]]
+"""Returns if the server that sent an event may take part in its room, as the room now is; else raises."""
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -71,23 +74,31 @@ class InboundEvents:
         self._fetching: Lanes[tuple[ServerName, RoomID]] = Lanes(FETCHES_WAITING)
 
     async def receive(
-        self, origin: ServerName, event: Event, *, forward: bool = False, along: Along | None = None
+        self,
+        origin: ServerName,
+        event: Event,
+        *,
+        forward: bool = False,
+        along: Along | None = None,
+        let_in: LetIn | None = None,
     ) -> Received:
         """Judge a genuine event that `origin` sent, and keep it; what is missing is asked of `origin`.
 
         With `forward`, an accepted event is passed on to the other servers in the room; `along` is stored
-        with it if it was not known. Raises CannotDecide when something that is needed cannot be had, and
-        LaneFull when too many events of the room are waiting; nothing is kept then.
+        with it if it was not known. `let_in` is asked before anything is fetched, and again when it is the
+        event's turn, because the room may have shut out `origin` meanwhile; what it raises ends the matter.
+        Raises CannotDecide when something that is needed cannot be had, and LaneFull when too many events
+        of the room are waiting; nothing is kept then.
         """
         known = await self._known(event.event_id)
         if known is not None:
             return known
         if not await self._lacks(event):
             return await self._lanes.run(
-                event.room_id, lambda: self._receive(origin, event, Bridge(), forward, along)
+                event.room_id, lambda: self._receive(origin, event, Bridge(), forward, along, let_in)
             )
         return await self._fetching.run(
-            (origin, event.room_id), lambda: self._fetch_and_receive(origin, event, forward, along)
+            (origin, event.room_id), lambda: self._fetch_and_receive(origin, event, forward, along, let_in)
         )
 
     async def _lacks(self, event: Event) -> bool:
@@ -98,15 +109,17 @@ class InboundEvents:
         )
 
     async def _fetch_and_receive(
-        self, origin: ServerName, event: Event, forward: bool, along: Along | None
+        self, origin: ServerName, event: Event, forward: bool, along: Along | None, let_in: LetIn | None
     ) -> Received:
+        if let_in is not None:
+            await let_in()
         # Asked only now: what came before it from there has often brought what this one lacked, too.
         bridge = Bridge()
         if await unknown_among(self._receiver, event.prev_events, or_outlier=True):
             bridge = await self._gaps.bridge(origin, event)
         await self._fetch_cited(origin, (*bridge.earlier, event))
         return await self._lanes.run(
-            event.room_id, lambda: self._receive(origin, event, bridge, forward, along)
+            event.room_id, lambda: self._receive(origin, event, bridge, forward, along, let_in)
         )
 
     async def _known(self, event_id: EventID) -> Received | None:
@@ -116,25 +129,41 @@ class InboundEvents:
         return Received(row.standing, row.refusal, is_new=False)
 
     async def _receive(
-        self, origin: ServerName, event: Event, bridge: Bridge, forward: bool, along: Along | None
+        self,
+        origin: ServerName,
+        event: Event,
+        bridge: Bridge,
+        forward: bool,
+        along: Along | None,
+        let_in: LetIn | None,
     ) -> Received:
         for earlier in bridge.earlier:
             try:
-                received = await self._place(origin, earlier, bridge, forward=False, along=None)
+                received = await self._place(
+                    origin, earlier, bridge, forward=False, along=None, let_in=let_in
+                )
             except CannotDecide as problem:
                 log.info("{event_id} left out: {problem}", event_id=earlier.event_id, problem=problem)
             else:
                 # Batches of a room are stored in order, so whoever waits for `event` waits for this one.
                 if received.durable is not None:
                     received.durable.addErrback(_heard_by_the_last)
-        return await self._place(origin, event, bridge, forward, along)
+        return await self._place(origin, event, bridge, forward, along, let_in)
 
     async def _place(
-        self, origin: ServerName, event: Event, bridge: Bridge, forward: bool, along: Along | None
+        self,
+        origin: ServerName,
+        event: Event,
+        bridge: Bridge,
+        forward: bool,
+        along: Along | None,
+        let_in: LetIn | None,
     ) -> Received:
         known = await self._known(event.event_id)  # it may have come another way while others were fetched
         if known is not None:
             return known
+        if let_in is not None:
+            await let_in()
         state_before, bridged = await self._gaps.state_before(event, bridge.told)
         return await self._judge(origin, event, state_before, bridged=bridged, forward=forward, along=along)
 

@@ -11,7 +11,7 @@ from typing import Any
 from minihs.events.event import Event, InvalidEvent, StateKey, parse_event
 from minihs.events.ids import EventID, RoomID, ServerName, server_name_of
 from minihs.events.versions import SUPPORTED, RoomVersion, why_unsupported
-from minihs.homeserver.errors import HomeserverError, InvalidParam
+from minihs.homeserver.errors import HomeserverError, InvalidParam, Unavailable
 from minihs.homeserver.rooms.service import Rooms
 
 AUTHORISED_VIA = "join_authorised_via_users_server"
@@ -38,6 +38,14 @@ class IncompatibleRoomVersion(HomeserverError):
             else why_unsupported(version_id)
         )
         self.version_id = version_id
+
+
+def undecided(what: str, problem: Exception) -> Unavailable:
+    """The answer when keys or events that would decide are not to be had: no verdict, and another server may
+    have them."""
+    return Unavailable(
+        f"The {what} cannot be judged here at the moment: {problem} Try again later, or ask another server."
+    )
 
 
 def supported_version(version_id: str) -> RoomVersion:

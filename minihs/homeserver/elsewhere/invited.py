@@ -20,10 +20,10 @@ from minihs.events.ids import (
 )
 from minihs.events.signatures import Signer, sign_pdu
 from minihs.events.versions import RoomVersion
-from minihs.federation.admission import Admission, Dropped
+from minihs.federation.admission import Admission, Dropped, Unverifiable
 from minihs.homeserver.accounts.invite_permission import InvitePermission
 from minihs.homeserver.elsewhere.distant_rooms import DistantRooms, stripped
-from minihs.homeserver.elsewhere.handshakes import member_event
+from minihs.homeserver.elsewhere.handshakes import member_event, undecided
 from minihs.homeserver.elsewhere.server_acls import ServerACLs
 from minihs.homeserver.errors import Forbidden, InvalidParam, UnknownRoom
 from minihs.homeserver.rooms.service import Rooms
@@ -67,7 +67,8 @@ class InvitedServer:
         """The invite with our signature; kept, durably, for a user who is not in the room.
 
         Raises InvalidParam for what is no genuine invite by `origin` for a user of ours, Forbidden for
-        somebody who has no account here or takes no invites, or a room whose ACL keeps `origin` out.
+        somebody who has no account here or takes no invites, or a room whose ACL keeps `origin` out, and
+        Unavailable when the keys that sign it are not to be had at the moment.
         """
         event = member_event(
             pdu,
@@ -81,6 +82,8 @@ class InvitedServer:
         user_id = self._our_user(event.state_key)
         try:
             genuine = await self._admission.verify(event)
+        except Unverifiable as unverifiable:
+            raise undecided("invite", unverifiable) from unverifiable
         except Dropped as dropped:
             raise InvalidParam(f"The invite's signatures are not good: {dropped}") from dropped
         if genuine is not event:
@@ -136,6 +139,8 @@ class InvitedServer:
                 event: Event = await self._admission.admit(entry, version, room_id)
             except Dropped as dropped:
                 if version.room_id_is_create_hash:
+                    if isinstance(dropped, Unverifiable):
+                        raise undecided("invite_room_state", dropped) from dropped
                     raise InvalidParam(
                         f"invite_room_state has an entry that is not good: {dropped}"
                     ) from dropped

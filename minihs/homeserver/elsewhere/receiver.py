@@ -25,7 +25,7 @@ from minihs.federation.receiver import CannotDecide
 from minihs.homeserver.elsewhere.distant_rooms import DistantRooms
 from minihs.homeserver.elsewhere.edus import InboundEDUs
 from minihs.homeserver.elsewhere.server_acls import ServerACLs
-from minihs.homeserver.errors import BadContent, LimitExceeded, Unavailable, UnknownRoom
+from minihs.homeserver.errors import BadContent, Forbidden, LimitExceeded, Unavailable, UnknownRoom
 from minihs.homeserver.rooms.service import Rooms
 from minihs.platform.clock import Clock
 from minihs.platform.lanes import LaneFull, Lanes
@@ -231,7 +231,9 @@ class InboundTransactions:
         """Why the event was not accepted, None if it was (or was soft-failed); never raises for bad input."""
         try:
             genuine = await self._admission.verify(event)
-            received = await self._inbound.receive(origin, genuine)
+            received = await self._inbound.receive(
+                origin, genuine, let_in=lambda: self._check_takes_part(event.room_id, origin)
+            )
         except (Dropped, CannotDecide) as problem:
             log.info(
                 "{event_id} of {origin} not taken: {problem}",
@@ -242,13 +244,19 @@ class InboundTransactions:
             return str(problem)
         except LaneFull:
             return "Too many events of this room are waiting."
-        except UnknownRoom as unknown:  # our last user has left meanwhile
-            return unknown.message
+        except (Forbidden, UnknownRoom) as too_late:  # the server is kept out meanwhile, or we have left
+            return too_late.message
         if received.durable is not None:
             for earlier in durable:
                 earlier.addErrback(_heard_by_the_last)
             durable[:] = [received.durable]
         return received.refusal if received.standing is Standing.REJECTED else None
+
+    async def _check_takes_part(self, room_id: RoomID, origin: ServerName) -> None:
+        """Raises when the room, as it now is, is no place where this server hears that one."""
+        if not await self._rooms.is_resident(room_id):
+            raise UnknownRoom(f"This server is not in the room {room_id} (any more).")
+        await self._acls.check(room_id, origin)
 
     async def _close(self, under_way: _UnderWay, event: Event, error: str | None) -> None:
         waiting = under_way.open.pop(event.event_id)

@@ -285,8 +285,10 @@ class RemoteMemberships:
         event = self._event(server, template, room_id, user_id, content)
         try:
             reply = await self._remote.send_join(server, room_id, event.event_id, event.pdu)
-        except Unreachable:
-            entered.append(server)  # the answer may have got lost, or be of no use
+        except (Unreachable, RemoteRefusal) as problem:
+            if not (isinstance(problem, RemoteRefusal) and problem.is_final):
+                # The answer may have got lost or be of no use, or a proxy may have lost patience.
+                entered.append(server)
             raise
         entered.append(server)
         try:
@@ -373,14 +375,17 @@ class RemoteMemberships:
     async def _ask_in_turn(
         self, servers: Sequence[ServerName], ask: Callable[[ServerName], Awaitable[Result]]
     ) -> Result:
-        """The first success; else the last refusal, or Unavailable if nobody could be asked."""
+        """The first success; else the last refusal, or Unavailable if nobody was able to decide."""
         refusal: RemoteRefusal | None = None
         problems: list[str] = []
         for server in servers[:MAX_SERVERS]:
             try:
                 return await ask(server)
             except RemoteRefusal as refused:
-                refusal = refused
+                if refused.is_final:
+                    refusal = refused
+                else:
+                    problems.append(f"{server} cannot at the moment: {refused.error}")
             except Unreachable as unreachable:
                 problems.append(str(unreachable))
         if refusal is not None:

@@ -16,7 +16,7 @@ from minihs.events.event import Event
 from minihs.events.ids import EventID, RoomID, ServerName, UserID, server_name_of
 from minihs.events.signatures import Signer, sign_pdu
 from minihs.events.versions import RoomVersion
-from minihs.federation.admission import Admission, Dropped
+from minihs.federation.admission import Admission, Dropped, Unverifiable
 from minihs.federation.inbound import InboundEvents
 from minihs.federation.receiver import CannotDecide
 from minihs.homeserver.elsewhere.handshakes import (
@@ -24,6 +24,7 @@ from minihs.homeserver.elsewhere.handshakes import (
     IncompatibleRoomVersion,
     identifying_state,
     member_event,
+    undecided,
 )
 from minihs.homeserver.elsewhere.server_acls import ServerACLs
 from minihs.homeserver.elsewhere.serving import RoomServing, StateAnswer
@@ -54,8 +55,8 @@ class Joined(msgspec.Struct, frozen=True):
 class ResidentServer:
     """Lets users of other servers change their membership of our rooms.
 
-    Every method raises UnknownRoom for rooms that we are not in, and Forbidden for what the ACL or the auth
-    rules refuse.
+    Every method raises UnknownRoom for rooms that we are not in, Forbidden for what the ACL or the auth rules
+    refuse, and Unavailable when what would decide is not to be had at the moment.
     """
 
     def __init__(
@@ -161,6 +162,8 @@ class ResidentServer:
             event = await self._vouched(event)
         try:
             genuine = await self._admission.verify(event)
+        except Unverifiable as unverifiable:
+            raise undecided("event", unverifiable) from unverifiable
         except Dropped as dropped:
             raise InvalidParam(f"The event's signatures are not good: {dropped}") from dropped
         if genuine is not event:
@@ -192,11 +195,13 @@ class ResidentServer:
     async def _taken(self, origin: ServerName, event: Event) -> Event:
         """Take the event through the receipt checks and pass it on; Forbidden unless it was accepted."""
         try:
-            received = await self._inbound.receive(origin, event, forward=True)
+            received = await self._inbound.receive(
+                origin, event, forward=True, let_in=lambda: self._acls.check(event.room_id, origin)
+            )
             if received.durable is not None:
                 await received.durable
         except CannotDecide as problem:
-            raise Forbidden(f"The event cannot be judged: {problem}") from problem
+            raise undecided("event", problem) from problem
         except (LaneFull, BatchFailed, WriterStopped) as problem:
             raise Unavailable("The room is busy. Please try again.") from problem
         if received.standing is not Standing.ACCEPTED:

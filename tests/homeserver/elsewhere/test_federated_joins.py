@@ -102,6 +102,44 @@ def test_a_refusal_is_passed_on_and_nothing_is_kept() -> None:
     hs2.join(BOB, room_id, "hs9", "hs1")
 
 
+@pytest.mark.parametrize("endpoint", ["make_join", "send_join"])
+@pytest.mark.parametrize(("status", "final"), [(503, False), (429, False), (500, False), (403, True)])
+def test_a_server_that_could_not_decide_has_not_refused(status: int, final: bool, endpoint: str) -> None:
+    hs1, hs2 = servers("hs1", "hs2")
+    room_id = hs1.create(ALICE)
+    answer = hs1.wire.peers["hs1"]
+
+    def unable(method: str, path: str, args: Any, body: Any) -> Any:
+        if endpoint in path:
+            raise RemoteRefusal(status, "M_FORBIDDEN" if final else "M_UNKNOWN", "not now")
+        return answer(method, path, args, body)
+
+    hs1.wire.peers["hs1"] = unable
+    error, words = (RemoteRefusal, "not now") if final else (Unavailable, "hs1 cannot at the moment: not now")
+    with pytest.raises(error, match=words):
+        hs2.join(BOB, room_id, "hs1")
+    hs1.wire.peers["hs1"] = answer
+    hs2.join(BOB, room_id, "hs1")
+    assert hs2.membership(BOB, room_id) == "join"
+
+
+def test_a_join_that_may_have_been_let_in_behind_a_failing_proxy_is_taken_back() -> None:
+    hs1, hs2 = servers("hs1", "hs2")
+    room_id = hs1.create(ALICE)
+    answer = hs1.wire.peers["hs1"]
+
+    async def impatient(method: str, path: str, args: Any, body: Any) -> Any:
+        reply = await answer(method, path, args, body)
+        if "send_join" in path:
+            raise RemoteRefusal(504, "M_UNKNOWN", "the gateway timed out")
+        return reply
+
+    hs1.wire.peers["hs1"] = impatient
+    with pytest.raises(Unavailable):
+        hs2.join(BOB, room_id, "hs1")
+    assert hs1.membership(BOB, room_id) == "leave"
+
+
 def test_when_nobody_can_be_asked_it_may_work_later() -> None:
     hs1, hs2 = servers("hs1", "hs2")
     room_id = hs1.create(ALICE)

@@ -196,6 +196,82 @@ def test_a_slow_event_survives_a_restart() -> None:
     server.clock.pump([0] * 300)
 
 
+def keep_out(server: FederatedServer, room_id: RoomID, denied: str) -> None:
+    acl = {"allow": ["*"], "deny": [denied]}
+    server.send(room_id, ALICE, "m.room.server_acl", state_key="", content=acl)
+
+
+@pytest.mark.parametrize(("denied", "kept"), [("evil", None), ("other", Standing.ACCEPTED)])
+@pytest.mark.parametrize("wait", ["in memory", "over a restart"])
+def test_what_waited_for_its_history_is_weighed_against_the_access_control_list_of_its_turn(
+    wait: str, denied: str, kept: Standing | None
+) -> None:
+    server, peer, room_id = meeting()
+    latest, answered, reply = slow_transaction(server, peer, room_id)
+    if wait == "in memory":
+        keep_out(server, room_id, denied)
+        answered.callback(None)
+        result = finish(server.clock, reply)["pdus"][latest.event_id]
+        assert ("access control list keeps evil out" in result.get("error", "")) == (kept is None)
+    else:
+        server.clock.advance(REPLY_WITHIN_MS / 1000)
+        finish(server.clock, reply)
+        keep_out(server, room_id, denied)
+        peer.lies.clear()
+        asked = len(peer.asked)
+        server.open()
+        server.clock.pump([0] * 300)
+        assert (len(peer.asked) == asked) == (kept is None)  # who is kept out is not asked for history
+        server.wire.down.add("evil")
+        answered.errback(Unreachable("gone"))
+        server.clock.pump([0] * 300)
+    assert standing(server, latest) is kept
+    missing = [row for prev in latest.prev_events if (row := server.run(server.rooms.row(prev))) is not None]
+    assert bool(missing) == (kept is not None)
+    assert server.run(server.database.reader.all("SELECT * FROM inbound_pdus ORDER BY 1")) == []
+
+
+@pytest.mark.parametrize(("membership", "kept"), [("ban", Standing.SOFT_FAILED), ("join", Standing.ACCEPTED)])
+@pytest.mark.parametrize("wait", ["in memory", "over a restart"])
+def test_what_waited_for_its_history_is_weighed_against_a_ban_that_came_meanwhile(
+    wait: str, membership: str, kept: Standing
+) -> None:
+    server, peer, room_id = meeting()
+    latest, answered, reply = slow_transaction(server, peer, room_id)
+    if wait == "over a restart":
+        server.clock.advance(REPLY_WITHIN_MS / 1000)
+        finish(server.clock, reply)
+    if membership == "ban":
+        server.send(room_id, ALICE, "m.room.member", state_key=MALLORY, content={"membership": "ban"})
+    if wait == "over a restart":
+        peer.lies.clear()
+        server.open()
+    else:
+        answered.callback(None)
+    server.clock.pump([0] * 300)
+    assert standing(server, latest) is kept
+    if wait == "over a restart":
+        server.wire.down.add("evil")
+        answered.errback(Unreachable("gone"))
+        server.clock.pump([0] * 300)
+    else:
+        finish(server.clock, reply)
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_what_waited_for_its_history_is_not_taken_into_a_room_that_we_have_left_meanwhile(
+    stays: bool,
+) -> None:
+    server, peer, room_id = meeting()
+    latest, answered, reply = slow_transaction(server, peer, room_id)
+    if not stays:
+        server.send(room_id, ALICE, "m.room.member", state_key=ALICE, content={"membership": "leave"})
+    answered.callback(None)
+    result = finish(server.clock, reply)["pdus"][latest.event_id]
+    assert ("not in the room" in result.get("error", "")) == (not stays)
+    assert standing(server, latest) is (Standing.ACCEPTED if stays else None)
+
+
 def test_a_slow_room_does_not_hold_up_another() -> None:
     server, peer, room_id = meeting()
     other = HostilePeer("hs7", server)

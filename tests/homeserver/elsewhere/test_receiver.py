@@ -185,6 +185,20 @@ def test_a_server_that_the_access_control_list_keeps_out_is_ignored_until_it_is_
     assert server.receive("evil", event) == {event.event_id: {}}
 
 
+@pytest.mark.parametrize("redacted", [True, False])
+def test_a_redacted_access_control_list_allows_nobody(redacted: bool) -> None:
+    server, peer, room_id = meeting()
+    acl = server.send(
+        room_id, ALICE, "m.room.server_acl", state_key="", content={"allow": ["*"], "deny": ["other"]}
+    )
+    first = peer.message(MALLORY)
+    assert server.receive("evil", first) == {first.event_id: {}}
+    if redacted:
+        server.send(room_id, ALICE, "m.room.redaction", content={}, redacts=acl.event_id)
+    second = peer.message(MALLORY)
+    assert ("error" in server.receive("evil", second)[second.event_id]) == redacted
+
+
 def test_the_reply_to_a_repeated_transaction_is_the_same_also_after_a_restart() -> None:
     server, peer, _ = meeting()
     good = peer.message(MALLORY)

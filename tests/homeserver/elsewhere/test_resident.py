@@ -143,6 +143,77 @@ def test_a_join_must_be_signed_by_its_sender_and_have_the_right_hash_and_id() ->
     submit(peer, room_id, good)
 
 
+def test_a_join_whose_keys_cannot_be_had_is_not_judged_for_good() -> None:
+    server, peer, room_id = meeting()
+    good = peer.signed(peer.template("join", room_id, MALLORY)["event"], "12")
+    server.keys.unknown.add("evil")
+    with pytest.raises(RemoteRefusal, match="at the moment: no usable key of evil is known") as unavailable:
+        submit(peer, room_id, good)
+    assert (unavailable.value.status, unavailable.value.errcode) == (503, "M_UNKNOWN")
+    assert server.membership(MALLORY, room_id) is None
+    server.keys.unknown.clear()
+    submit(peer, room_id, good)
+    assert server.membership(MALLORY, room_id) == "join"
+
+
+@pytest.mark.parametrize("lacking", ["previous event", "auth event"])
+def test_a_join_that_rests_on_what_cannot_be_had_is_not_judged_for_good(lacking: str) -> None:
+    server, peer, room_id = meeting("11")
+    peer.enter(room_id, OTHER)
+    template = peer.template("join", room_id, MALLORY)["event"]
+    if lacking == "previous event":
+        unheard = peer.message(OTHER, "unheard")
+        template["prev_events"] = [unheard.event_id]
+    else:
+        unheard = peer.room.make(OTHER, "m.room.join_rules", {"join_rule": "public"}, "")
+        template["auth_events"] = [
+            unheard.event_id if event_id == peer.room.state["m.room.join_rules", ""].event_id else event_id
+            for event_id in template["auth_events"]
+        ]
+    join = peer.signed(template, "11")
+    peer.refuse("get_missing_events", "state", "state_ids", "event", "event_auth")
+    with pytest.raises(RemoteRefusal, match="cannot be judged here at the moment") as unavailable:
+        submit(peer, room_id, join)
+    assert (unavailable.value.status, unavailable.value.errcode) == (503, "M_UNKNOWN")
+    assert server.membership(MALLORY, room_id) is None
+    if lacking == "previous event":
+        peer.lies.clear()
+        peer.room.events[unheard.event_id] = unheard
+        submit(peer, room_id, join)
+        assert server.membership(MALLORY, room_id) == "join"
+
+
+def test_a_server_that_is_shut_out_while_its_join_waits_for_history_does_not_get_in() -> None:
+    for denied in ("other", "evil"):
+        server, peer, room_id = meeting()
+        peer.enter(room_id, OTHER)
+        unheard = peer.message(OTHER, "unheard")
+        template = peer.template("join", room_id, MALLORY)["event"]
+        join = peer.signed({**template, "prev_events": [unheard.event_id]}, "12")
+
+        def shut_out(
+            rest: list[str],
+            args: Any,
+            body: Any,
+            server: FederatedServer = server,
+            peer: HostilePeer = peer,
+            room_id: RoomID = room_id,
+            acl: dict[str, list[str]] = {"allow": ["*"], "deny": [denied]},  # noqa: B006
+        ) -> Any:
+            server.send(room_id, ALICE, "m.room.server_acl", state_key="", content=acl)
+            return peer._get_missing_events(rest, args, body)
+
+        peer.lies["get_missing_events"] = shut_out
+        if denied == "evil":
+            with pytest.raises(RemoteRefusal, match="access control list keeps evil out") as kept_out:
+                submit(peer, room_id, join)
+            assert (kept_out.value.status, kept_out.value.errcode) == (403, "M_FORBIDDEN")
+            assert server.membership(MALLORY, room_id) is None
+        else:
+            submit(peer, room_id, join)
+            assert server.membership(MALLORY, room_id) == "join"
+
+
 def test_a_join_that_the_room_does_not_allow_any_more_is_refused() -> None:
     server, peer, room_id = meeting()
     good = peer.signed(peer.template("join", room_id, MALLORY)["event"], "12")
