@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from minihs.lab.world import World
 
 V3 = "/_matrix/client/v3"
+PASSWORD = "a long password"  # noqa: S105 - everybody's in a world
 
 
 class Refused(AssertionError):
@@ -154,3 +155,24 @@ class Client:
     def txn(self) -> str:
         """A transaction ID that was not used before."""
         return f"{self.name}{next(self.txn_ids)}"
+
+
+async def register(client: Client) -> None:
+    """Make the account of somebody who has none."""
+    body = {"username": client.name, "password": PASSWORD, "auth": {"type": "m.login.dummy"}}
+    await _begin_session(client, "/register", body)
+
+
+async def log_in(client: Client, owner: Client) -> None:
+    """Make `client` a device of the person whose other device `owner` is."""
+    identifier = {"type": "m.id.user", "user": owner.user_id}
+    body = {"type": "m.login.password", "identifier": identifier, "password": PASSWORD}
+    await _begin_session(client, "/login", body)
+
+
+async def _begin_session(client: Client, path: str, body: dict[str, Any]) -> None:
+    reply = await client.call("POST", path, json=body, as_nobody=True)
+    if reply.status != 200:
+        raise Refused("POST", path, reply)
+    client.user_id, client.token = reply.json["user_id"], reply.json["access_token"]
+    client.device_id = reply.json["device_id"]

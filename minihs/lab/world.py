@@ -21,7 +21,7 @@ from minihs.lab.driving import Driver, duration_ms
 from minihs.lab.memory_network import MemoryHost, MemoryNetwork
 from minihs.lab.names import UnknownName, named
 from minihs.lab.pending import pending_report
-from minihs.lab.people import Client
+from minihs.lab.people import Client, log_in, register
 from minihs.lab.servers import LabServer
 from minihs.lab.transcript import Transcript
 from minihs.lab.watching import AuthTrace, WatchedJudge, Witness
@@ -152,6 +152,13 @@ class World:
         self._condition_pair(host.address, server.host.address, near)
         client = self._make_client(name, server, host)
         self.people[name] = client
+        return client
+
+    def device(self, name: str, of: str) -> Client:
+        """Another device of the person `of`, who has an account: a machine of its own, called `name`."""
+        owner = named("person", of, self.people)
+        client = self.person(name, owner.server.name)
+        self.run(log_in(client, owner), f"the login of {name}")
         return client
 
     def _make_server(
@@ -357,13 +364,3 @@ class World:
 
 def _matters(exchange: Exchange) -> bool:
     return "/sync" not in exchange.path
-
-
-async def register(client: Client) -> None:
-    """Make the account of somebody who has none."""
-    body = {"username": client.name, "password": "a long password", "auth": {"type": "m.login.dummy"}}
-    reply = await client.call("POST", "/register", json=body, as_nobody=True)
-    if reply.status != 200:
-        raise RuntimeError(f"{client.name} could not register: {reply.body.decode()}")
-    client.user_id, client.token = reply.json["user_id"], reply.json["access_token"]
-    client.device_id = reply.json["device_id"]

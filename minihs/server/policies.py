@@ -16,6 +16,7 @@ from minihs.homeserver.futures.opening import FutureService
 from minihs.homeserver.futures.scheduling import Admission
 from minihs.homeserver.futures.sending import EventSender
 from minihs.homeserver.futures.service import Futures
+from minihs.homeserver.history.event_visibility import Sight
 from minihs.homeserver.rooms.service import Rooms
 from minihs.http.dialects.base import Dialect
 from minihs.http.limits import RateLimiter
@@ -51,5 +52,7 @@ class Policies(msgspec.Struct, frozen=True, kw_only=True):
     """What takes a due send from its owner's budget, around what does so ordinarily."""
     event_keys: Callable[[Keys], Keys] = lambda keys: keys
     """What verifies the signatures on events of others, around what does so ordinarily."""
+    sight: Sight | None = None
+    """What single users are shown of events, after what the room's history shows to everybody."""
     dialects: Callable[[Futures], Sequence[Dialect]] = lambda _futures: ()
     """Generations of futures of the experiment's own."""

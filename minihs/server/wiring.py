@@ -197,6 +197,7 @@ async def wire(
         fetch_history=fetch_history,
         fetch_towards=fetch_towards,
         parts=(future_news,),
+        sight=policies.sight,
     )
     account_data.observe(lambda user_id, _position: sync.notifier.wake((user_id,)))
 

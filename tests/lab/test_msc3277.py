@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from minihs.lab.experiments.put_off import ASIDE, FOLLOWED, WAYS, Way, cancel, put_off
-from minihs.lab.experiments.scheduled_fates import DELAY_MS, Scene, scene, state_event
+from minihs.lab.experiments import put_off as ways
+from minihs.lab.experiments.put_off import ASIDE, EARLY, FOLLOWED, FUTURES, WAYS, Way, cancel, put_off
+from minihs.lab.experiments.scheduled_fates import DELAY_MS, Scene, echo, scene, state_event
+from minihs.lab.experiments.scheduled_upkeep import Upkeep, kept_up
 from minihs.lab.people import Client
 from minihs.lab.report import Report
 from minihs.lab.views import view_of
 
-IN_GRAPH = pytest.mark.parametrize("way", [FOLLOWED, ASIDE], ids=lambda way: way.title)
+IN_GRAPH = pytest.mark.parametrize("way", ways.IN_GRAPH, ids=lambda way: way.title)
 
 
 def waiting(way: Way) -> tuple[Scene, str]:
@@ -34,9 +36,10 @@ def timeline(person: Client, room_id: str) -> list[str]:
 def test_it_is_in_the_graph_at_once_and_shown_at_its_time_with_that_time_and_a_mark(way: Way) -> None:
     here, event_id = waiting(way)
     due_ms = here.alice.server.clock.wall_ms() + DELAY_MS
-    for person in (here.alice, here.carol, here.bob):
+    for person in (here.carol, here.bob):
         assert "org.example.late" not in timeline(person, here.room_id)
         assert not here.shown(person, event_id)
+    assert "org.example.late" in timeline(here.alice, here.room_id)
     view = view_of(here.world["hs1"], here.room_id)
     assert view is not None
     assert view.standing(event_id) == "soft-failed"
@@ -49,6 +52,46 @@ def test_it_is_in_the_graph_at_once_and_shown_at_its_time_with_that_time_and_a_m
     row = view_of(here.world["hs2"], here.room_id).row(event_id)  # type: ignore[union-attr]
     assert row is not None
     assert row.event.pdu["scheduled"] is True
+
+
+@IN_GRAPH
+def test_who_slept_while_it_waited_is_shown_it_once(way: Way) -> None:
+    """Its echo and its showing have two places in the room's order; only the sender, and only meanwhile, is
+    to see the first."""
+    here = scene("slept", way)
+    people = (here.alice, here.carol, here.bob)
+    for person in people:
+        person.sync()
+    here.world.run(put_off(here.alice, way, here.plan()))
+    here.carol.send(here.room_id, "meanwhile")
+    here.world.advance(ms=DELAY_MS + 60_000)
+    for person in people:
+        assert timeline(person, here.room_id) == ["m.room.message", "org.example.late"]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.title)
+def test_another_device_of_its_sender_is_told_at_once_by_sync_unless_it_is_a_future(way: Way) -> None:
+    known = echo(7, way)
+    assert (known.told_after_ms is None) is (way is FUTURES)
+    assert (known.told_after_ms or 0.0) < 100
+    assert known.listed is (way is FUTURES)
+    assert known.cancelled
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.title)
+def test_what_is_put_off_again_is_on_time_without_its_server_only_where_it_comes_by_mistake(way: Way) -> None:
+    elsewhere = way in (FOLLOWED, EARLY)
+    assert kept_up(7, way) == Upkeep(on_time=elsewhere, in_the_end=True, mistaken=elsewhere, stays=False)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.title)
+def test_only_what_is_sent_at_once_is_on_other_servers_before_anybody_speaks(way: Way) -> None:
+    here = scene("unspoken", way)
+    here.world.run(put_off(here.alice, way, here.plan()))
+    here.world.settle()
+    assert here.standing("hs2") == ("soft-failed" if way is EARLY else "unknown")
+    assert here.shown(here.dora) is (way is EARLY)
+    assert not here.shown(here.bob)
 
 
 @pytest.mark.parametrize(("way", "names_it"), [(FOLLOWED, True), (ASIDE, False)], ids=lambda one: str(one))

@@ -114,11 +114,16 @@ class RoomCommits:
         self._on_failed = on_failed
         self._wake_federation = wake_federation
         self._observers: list[RoomObserver] = []
+        self._told_of_withheld: list[Callable[[CommittedEvent], None]] = []
         self._preparations: list[StatePreparation] = []
 
     def observe(self, observer: RoomObserver) -> None:
         """Tell `observer` of every accepted event."""
         self._observers.append(observer)
+
+    def observe_withheld(self, told: Callable[[CommittedEvent], None]) -> None:
+        """Call `told` for each event of our own that is durable and shown to nobody (see `Reach`)."""
+        self._told_of_withheld.append(told)
 
     def prepare_state(self, preparation: StatePreparation) -> None:
         """Ask `preparation` before each state event that is to be placed."""
@@ -216,7 +221,7 @@ class RoomCommits:
     def _append_apart(
         self, pending: Pending, event: Event, draft: EventDraft, redaction_target: EventRow | None
     ) -> None:
-        """Store an event that does not get to everybody: it changes no state, and no other server has it."""
+        """Store an event that does not get to everybody: it changes no state."""
         room, batch = pending.room, pending.batch
         shown = pending.announced = draft.reach is Reach.HERE
         before = after = room.group
@@ -238,7 +243,9 @@ class RoomCommits:
         pending.changes.append(())
         if shown and redaction_target is not None:
             self.redact(pending, redaction_target.event.event_id, event.event_id)
-        if draft.reach is Reach.WITHHELD:
+        if draft.reach is Reach.EARLY:
+            self._add_outbound(pending, row.position, event, room.server_list())
+        if draft.reach in (Reach.WITHHELD, Reach.EARLY):
             followed = [prev for prev in room.extremities if prev in event.prev_events]
             self._rooms.replace_extremities(batch, room.room_id, followed, (event.event_id,))
             room.extremities = (
@@ -340,12 +347,14 @@ class RoomCommits:
         for row in pending.rows:
             self._stream.committed(row.position)
         pending.done.callback(None)
+        told = self._told_of_withheld if pending.local else []
         if pending.announced:
-            for row, changes in zip(pending.rows, pending.changes, strict=True):
-                committed = CommittedEvent(row, changes, pending.local)
-                for observer in self._observers:
-                    with log.failuresHandled("an observer failed on a committed event"):
-                        observer.event_committed(committed)
+            told = [observer.event_committed for observer in self._observers]
+        for row, changes in zip(pending.rows, pending.changes, strict=True):
+            committed = CommittedEvent(row, changes, pending.local)
+            for tell in told:
+                with log.failuresHandled("an observer failed on a committed event"):
+                    tell(committed)
         if pending.servers:
             self._wake_federation(sorted(pending.servers))
 

@@ -25,6 +25,9 @@ class Reach(Enum):
     """Everybody in the room, on every server."""
     WITHHELD = "withheld"
     """Nobody, until it is released; what is sent later follows it in the graph (MSC3277)."""
+    EARLY = "early"
+    """Every server in the room, but none of its users until it is released there; what is sent later follows
+    it in the graph (what MSC3277 decides against)."""
     ASIDE = "aside"
     """Nobody, until it is released; nothing follows it, as nothing follows what was soft-failed."""
     HERE = "here"

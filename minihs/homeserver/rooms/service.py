@@ -81,6 +81,10 @@ class Rooms:
         """Tell `observer` of every accepted event: while its batch is open, and when it is durable."""
         self._commits.observe(observer)
 
+    def observe_withheld(self, told: Callable[[CommittedEvent], None]) -> None:
+        """Call `told` for each event of our own that is durable and shown to nobody (see `Reach`)."""
+        self._commits.observe_withheld(told)
+
     def prepare_state(self, preparation: StatePreparation) -> None:
         """Ask `preparation` before each state event gets its place, in rooms that exist already."""
         self._commits.prepare_state(preparation)

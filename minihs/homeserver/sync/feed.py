@@ -75,6 +75,12 @@ class SyncFeed:
         if concerned:
             self._notifier.wake(concerned)
 
+    def shown_to(self, user_id: UserID, committed: CommittedEvent) -> None:
+        """One user is to see an event that is withheld from everybody else (`Sight` says so to readers)."""
+        event = committed.event
+        self._recent.add(event.room_id, event.event_id, committed.position, (), key=None, local=True)
+        self._notifier.wake((user_id,))
+
     def membership_written(self, user_id: UserID) -> None:
         """A row of `memberships` was written otherwise than with an accepted event: an invite from a room
         that is not here, or its end. The row took a position of the stream of events, and is durable.

@@ -9,7 +9,7 @@ import msgspec
 from minihs.events.ids import RoomID, UserID
 from minihs.homeserver.accounts.invite_permission import InvitePermission
 from minihs.homeserver.history.event_format import EventFormat
-from minihs.homeserver.history.event_visibility import EventVisibility
+from minihs.homeserver.history.event_visibility import EventVisibility, Sight
 from minihs.homeserver.history.events_by_time import (
     EventsByTime,
     FetchTowards,
@@ -79,6 +79,7 @@ async def open_sync_service(
     fetch_history: FetchHistory = no_history,
     fetch_towards: FetchTowards = no_history_towards,
     parts: Sequence[SyncPart] = (),
+    sight: Sight | None = None,
 ) -> SyncService:
     """The sync service over a database, following the rooms from now on."""
     rooms, events = room_service.rooms, room_service.events
@@ -87,7 +88,7 @@ async def open_sync_service(
     recent = RecentEvents(room_service.stream.current)
     notifier = Notifier(clock)
     user_rooms = UserRooms(timeline_store, is_listening=notifier.is_listening)
-    visibility = EventVisibility(timeline_store, events, recent)
+    visibility = EventVisibility(timeline_store, events, recent, sight)
     history = RoomHistory(timeline_store, events, recent, visibility)
     event_format = EventFormat(events, clock)
     feed = SyncFeed(

@@ -1,4 +1,4 @@
-"""Ways to put off an event: MSC3277 in two readings, and a future; and worlds whose servers know one of them.
+"""Ways to put off an event: MSC3277 in three readings, and a future; and worlds whose servers know one.
 
 Used by `msc3277_vs_futures` and its parts.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from minihs.homeserver.rooms.drafts import Reach
 from minihs.lab.handles import Handle, Plan, scheduling
 from minihs.lab.http_client import Response, in_path
 from minihs.lab.people import Client, Refused
@@ -19,20 +20,18 @@ from minihs.lab.world import World
 
 
 class Way(msgspec.Struct, frozen=True):
-    """How an event is put off. `as_sibling` is the reading of MSC3277; None: a future."""
+    """How an event is put off. `reach` is the reading of MSC3277; None: a future."""
 
     title: str
-    as_sibling: bool | None = None
-
-    @property
-    def in_graph(self) -> bool:
-        return self.as_sibling is not None
+    reach: Reach | None = None
 
 
-FOLLOWED = Way("MSC3277, followed", as_sibling=False)
-ASIDE = Way("MSC3277, aside", as_sibling=True)
+FOLLOWED = Way("MSC3277, followed", Reach.WITHHELD)
+ASIDE = Way("MSC3277, aside", Reach.ASIDE)
+EARLY = Way("MSC3277, sent at once", Reach.EARLY)
 FUTURES = Way("future")
-WAYS = (FOLLOWED, ASIDE, FUTURES)
+WAYS = (FOLLOWED, ASIDE, EARLY, FUTURES)
+IN_GRAPH = (FOLLOWED, ASIDE, EARLY)
 
 Held = str | Handle
 """What the client holds of it: an event ID, or a future."""
@@ -49,17 +48,18 @@ def stage(seed: str, way: Way, servers: Iterable[str], *, without: Iterable[str]
     """A quiet world; the servers `without` do not know MSC3277."""
     world = World(seed=seed, settings={"federation.retry_max_ms": 10_000})
     world.transcript.mute("request")
-    switch = Switch(world, lambda: ScheduledMessages(as_sibling=way.as_sibling is True))
+    reach = way.reach
+    switch = None if reach is None else Switch(world, lambda: ScheduledMessages(reach))
     for name in servers:
-        world.add_server(name, policies=switch.policies(name) if way.in_graph else None)
+        world.add_server(name, policies=None if switch is None else switch.policies(name))
     for name in without:
         world.add_server(name)
-    return Stage(world, switch.servers)
+    return Stage(world, {} if switch is None else switch.servers)
 
 
 async def put_off(client: Client, way: Way, plan: Plan) -> Held:
     """Schedule an event."""
-    if not way.in_graph:
+    if way.reach is None:
         return await scheduling(client, plan)
     base = f"/rooms/{in_path(plan.room_id)}"
     if plan.state_key is None:

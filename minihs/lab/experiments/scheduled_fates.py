@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from minihs.lab.experiments.put_off import FOLLOWED, Held, Stage, Way, cancel, put_off, stage
-from minihs.lab.handles import Plan
+from minihs.lab.handles import C1, Plan, U
 from minihs.lab.http_client import in_path
 from minihs.lab.people import Client
 from minihs.lab.report import Report
@@ -52,6 +52,11 @@ class Scene(msgspec.Struct):
             for what in ("context", "event"):
                 found |= person.request("GET", f"{base}/{what}/{in_path(held)}").status == 200
         return found
+
+    def texts(self, person: Client) -> list[str]:
+        """What somebody reads of what was put off: redacted ones have no text."""
+        events = person.messages(self.room_id)
+        return [event["content"]["body"] for event in events if event["type"] == LATE and event["content"]]
 
 
 def scene(seed: str, way: Way) -> Scene:
@@ -113,6 +118,45 @@ def who_knows(seed: int, way: Way) -> Leak:
     has_it = tuple(name for name in here.world.servers if here.standing(name) != "unknown")
     here.world.stop()
     return Leak(shown, has_it)
+
+
+class Echo(msgspec.Struct, frozen=True):
+    """What another device of its sender knows of an event that waits."""
+
+    told_after_ms: float | None
+    """How soon its /sync, a long poll, told of it; None: it did not."""
+    listed: bool
+    """It can ask what waits, and finds it there."""
+    cancelled: bool
+    """It cancels with what it was told, and nobody is ever shown the event."""
+
+
+def echo(seed: int, way: Way) -> Echo:
+    """Alice puts it off on one device, while another waits for news."""
+    here = scene(f"{seed} echo {way.title}", way)
+    world = here.world
+    tablet = world.device("tablet", of="alice")
+    tablet.sync()
+    begun_ms = world.now_ms
+    told: list[tuple[Held, float]] = []
+
+    async def watch() -> None:
+        answer = await tablet.call("GET", "/sync", query={"since": tablet.since, "timeout": 30_000})
+        took_ms = world.now_ms - begun_ms
+        joined = answer.json.get("rooms", {}).get("join", {}).get(here.room_id, {})
+        events = joined.get("timeline", {}).get("events", ())
+        told.extend((event["event_id"], took_ms) for event in events if event["type"] == LATE)
+
+    world.run_all((watch(), put_off(here.alice, way, here.plan())), "the other device's /sync")
+    waiting = tablet.get(f"{U}/delayed_events")["delayed_events"]
+    if waiting:
+        answer = tablet.request("POST", f"{C1}/delayed_events/{waiting[0]['delay_id']}/cancel")
+    else:
+        answer = world.run(cancel(tablet, here.room_id, told[0][0]))
+    world.advance(ms=DELAY_MS + 60_000)
+    cancelled = answer.ok and not here.texts(here.bob)
+    world.stop()
+    return Echo(told[0][1] if told else None, bool(waiting), cancelled)
 
 
 class StateFate(msgspec.Struct, frozen=True):

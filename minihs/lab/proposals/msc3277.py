@@ -1,8 +1,9 @@
 """MSC3277 on one server: `?at=` puts an event into the graph at once, and withholds it until its time.
 
-The event carries the time of its showing as `origin_server_ts` and `scheduled: true` beside its content. When
-the time has come it is authorised anew and shown to everybody; a redaction cancels it. Not played: the copy
-for the sender's other devices, and history by the time of showing in rooms whose history is not shared.
+The event carries the time of its showing as `origin_server_ts` and `scheduled: true` beside its content. Its
+sender's devices are shown it at once, by `/sync`. When the time has come it is authorised anew and shown to
+everybody; a redaction cancels it. Not played: history by the time of showing in rooms whose history is not
+shared, and encryption.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from minihs.events.event import Event, StateKey
-from minihs.events.ids import EventID, RoomID
+from minihs.events.ids import EventID, RoomID, UserID
 from minihs.homeserver.errors import Forbidden, NotFound
+from minihs.homeserver.history.event_format import Entry
 from minihs.homeserver.rooms.commits import CommittedEvent
 from minihs.homeserver.rooms.drafts import EventDraft, Reach
 from minihs.homeserver.transactions import Record, TransactionKey
@@ -33,14 +35,15 @@ SCHEDULED = "scheduled"
 
 
 class ScheduledMessages(Unmoved, QuietDialect):
-    """The proposal on one server process. With `as_sibling` nothing follows a withheld event in the graph
-    (its first footnote, and what "soft-failed" says); otherwise it is the previous event of the next."""
+    """The proposal on one server process. `reach` is the reading: WITHHELD, a pending event is the previous
+    event of the next; ASIDE, nothing follows it (the first footnote, and what "soft-failed" says); EARLY, it
+    is followed and other servers are sent it at once, too (the alternative that the proposal weighs)."""
 
     name = "msc3277"
     parameters = frozenset({AT})
 
-    def __init__(self, *, as_sibling: bool) -> None:
-        self._reach = Reach.ASIDE if as_sibling else Reach.WITHHELD
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
         self._server: LabServer | None = None
         self.waiting: set[EventID] = set()
         """What is withheld now."""
@@ -48,11 +51,12 @@ class ScheduledMessages(Unmoved, QuietDialect):
         """What was no longer allowed when its time had come."""
 
     def policies(self) -> Policies:
-        return Policies(judge=WithholdingJudge(self), dialects=lambda _futures: (self,))
+        return Policies(judge=WithholdingJudge(self), dialects=lambda _futures: (self,), sight=self)
 
     def run_on(self, server: LabServer) -> None:
         """Take up what was withheld before this process began."""
         self._server = server
+        server.parts.room_service.rooms.observe_withheld(self._echo)
         self.waiting.clear()
         for room in rooms_of(server):
             for row in room.events:
@@ -98,12 +102,22 @@ class ScheduledMessages(Unmoved, QuietDialect):
         )
         return await server.parts.transactions.once(key, work)
 
+    def seen(self, user_id: UserID, entry: Entry) -> Entry | None:
+        """What is withheld is for its sender; once it is shown, its echo has had its time."""
+        if entry.row.standing is Standing.SOFT_FAILED:
+            return entry if entry.event.sender == user_id else None
+        return entry if entry.position == entry.row.position else None
+
     def event_committed(self, committed: CommittedEvent) -> None:
         """A redaction cancels."""
         if committed.event.redacts is not None:
             self.waiting.discard(committed.event.redacts)
 
     # Inside
+
+    def _echo(self, committed: CommittedEvent) -> None:
+        """Wake the sender's devices."""
+        self._running.parts.sync.feed.shown_to(committed.event.sender, committed)
 
     @property
     def _running(self) -> LabServer:
