@@ -57,6 +57,11 @@ def list_experiments() -> None:
     help="With --real: hs2 is a Synapse, of the environment of this interpreter.",
 )
 @click.option("--story", is_flag=True, help="Tell everything that happened, too.")
+@click.option(
+    "--case",
+    metavar="WORDS",
+    help="Tell everything of the cases whose titles have these words, such as 'sent twice'.",
+)
 def run(
     name: str,
     seed: int,
@@ -67,6 +72,7 @@ def run(
     real: bool,
     synapse: str | None,
     story: bool,
+    case: str | None,
 ) -> None:
     """Run an experiment; the exit code says whether everything that was expected is so."""
     from typing import Literal, cast
@@ -89,7 +95,10 @@ def run(
         raise click.ClickException(f"{error} `minihs lab list` tells of each.") from error
     except (VirtualOnly, NotInRealWorlds, ServerDidNotStart, AssertionError) as error:
         raise click.ClickException(str(error)) from error
-    report.tell(Console(), story=story)
+    try:
+        report.tell(Console(), story=story, case=case)
+    except LookupError as error:
+        raise click.ClickException(f"{name} has no case with these words: {error.args[0]}.") from error
     try:
         if json_file is not None:
             json_file.write_bytes(report.to_json())

@@ -22,7 +22,7 @@ TEXT = 410
 WORDS = 46
 """So many characters of them."""
 
-_STYLE = (
+STYLE = (
     "text{font:12px system-ui,sans-serif;fill:var(--ink,#1d2430)}"
     ".head{font-weight:700;font-size:14px}.faint{fill:var(--faint,#6b7483)}.now{font-weight:650}"
     ".edge{fill:none;stroke:var(--edge,#aab2bf);stroke-width:1.6}"
@@ -60,12 +60,14 @@ class Span(msgspec.Struct, frozen=True):
     name: str
 
 
-def draw_graphs(views: Sequence[RoomView], *, skip: int = 0, known: Collection[str] = ()) -> str:
+def draw_graphs(
+    views: Sequence[RoomView], *, skip: int = 0, known: Collection[str] = (), styled: bool = True
+) -> str:
     """The graph of one room as several servers have it, an event on one line with itself on the others.
 
     The first `skip` events by depth are left out; those not among the `known`, if any are, are called
     new. Where servers think differently of an event its line is marked; an outlier, which came as part of
-    some state and not in its place, is a ring.
+    some state and not in its place, is a ring. Without its style (`styled`) it needs a page that has it.
     """
     events: dict[str, Event] = {}
     for view in views:
@@ -81,7 +83,7 @@ def draw_graphs(views: Sequence[RoomView], *, skip: int = 0, known: Collection[s
     for view, lane, width in zip(views, lanes, widths, strict=True):
         parts.append(_graph(view, order, line, lane, left, known))
         left += width
-    return _svg(left, height, "".join(parts))
+    return _svg(left, height, "".join(parts), STYLE if styled else "")
 
 
 def _bands(views: Sequence[RoomView], order: Sequence[str], line: dict[str, int], width: int) -> str:
@@ -258,8 +260,8 @@ def _elapsed(ms: float) -> str:
     return f"{day} {time.removesuffix(':00')}".strip()
 
 
-def _svg(width: float, height: float, inside: str) -> str:
+def _svg(width: float, height: float, inside: str, style: str = STYLE) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" role="img"><style>{_STYLE}</style>{inside}</svg>'
+        f'height="{height}" role="img"><style>{style}</style>{inside}</svg>'
     )

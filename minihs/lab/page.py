@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from html import escape
+from itertools import groupby
 
-from minihs.lab.report import Drawing, Report, Table, Verdict
-from minihs.lab.transcript import Entry, clock_time
+from minihs.lab.drawing import STYLE, draw_graphs
+from minihs.lab.evidence import Evidence
+from minihs.lab.report import Drawing, Report, Table, Verdict, traffic_table
+from minihs.lab.transcript import Entry, clock_time, readable
+from minihs.lab.views import RoomView
 from minihs.lab.watching import Decision
 
 _STYLE = """
@@ -43,6 +47,10 @@ details{margin:.8rem 0}summary{cursor:pointer;font-weight:650}
 white-space:pre-wrap}.log td:first-child,.log td:nth-child(2){color:var(--faint);white-space:nowrap}
 .log .say td:last-child{font-weight:650}.log .refused td:last-child,.log .bad td:last-child{color:var(--bad)}
 .log .network td:last-child{color:var(--warn)}.log .request td:last-child{color:var(--faint)}
+h3{font-size:1rem;margin:1.4rem 0 .3rem}details.case{margin:.15rem 0 .15rem .2rem}
+details.case summary{font-weight:500}details.case[open]{border-left:3px solid var(--grid);
+padding:0 0 1rem .9rem;margin-bottom:1rem}summary span{color:var(--faint);font-size:.9rem;margin-left:.7rem}
+.wide td:last-child{color:var(--faint)}
 @media print{details{display:block}}
 """
 
@@ -54,11 +62,16 @@ _LEGEND = (
 )
 _QUESTIONS = (
     "own: making it; cited: by the auth events it cites (check 4); before: by the state before it (check 5); "
-    "current: by the state now (check 6); outlier: as part of the state of a room that was joined. What was "
-    "read stands in each answer’s title."
+    "current: by the state now (check 6); outlier: as part of the state of a room that was joined. The last "
+    "column has what was read."
 )
 MOST_DECISIONS = 400
-"""On the page; the JSON has them all."""
+MOST_ENTRIES = 150
+"""In the story of a case."""
+MOST_EVENTS = 40
+"""In the drawing of a case."""
+SHOWN_BEFORE = 3
+"""Of the events that were there before a case, so many are drawn. On the page; the JSON has them all."""
 
 
 def page(report: Report) -> str:
@@ -81,10 +94,15 @@ def page(report: Report) -> str:
     if report.tables:
         parts.append("<h2>Numbers</h2>")
         parts += [_table(table) for table in report.tables]
+    if report.cases:
+        parts += _cases(report.cases)
     if report.decisions:
+        parts.append(f"<h2>What the auth rules decided</h2><p class=note>{_QUESTIONS}</p>")
         parts.append(_decisions(report.decisions))
     if report.transcript:
-        parts.append(_story(report.transcript))
+        parts.append("<h2>What happened</h2>")
+        parts.append(f"<details><summary>{len(report.transcript)} entries</summary>")
+        parts.append(f"{_log(report.transcript)}</details>")
     parts.append(f"<p class=seed>seed {report.seed}</p></html>")
     return "".join(parts)
 
@@ -128,34 +146,68 @@ def _is_number(text: str) -> bool:
     return text.lstrip("-−").replace(",", "").replace(".", "").isdigit() or text in ("–", "")
 
 
-def _decisions(decisions: Sequence[Decision]) -> str:
+def _decisions(decisions: Sequence[Decision], *, folded: bool = True) -> str:
     refused = sum(not decision.allowed for decision in decisions)
-    rows = []
-    for decision in decisions[:MOST_DECISIONS]:
-        state = "; ".join(f"{key}: {event_id[:7]}…" for key, event_id in decision.state.items())
-        answer = "allowed" if decision.allowed else f"{decision.rule}: {decision.reason}"
-        rows.append(
-            f"<tr class={'good' if decision.allowed else 'bad'}><td>{clock_time(decision.at_ms)}</td>"
-            f"<td>{escape(decision.server)}</td><td>{escape(decision.question)}</td>"
-            f"<td>{escape(decision.type)} {escape(decision.event_id[:7])}… by {escape(decision.sender)}</td>"
-            f'<td title="{escape(state)}">{escape(answer)}</td></tr>'
-        )
+    rows = map(_decision, decisions[:MOST_DECISIONS])
     more = len(decisions) - MOST_DECISIONS
     note = f"<p class=note>and {more} more, which the JSON has</p>" if more > 0 else ""
     return (
-        "<h2>What the auth rules decided</h2>"
-        f"<details><summary>{len(decisions)} questions, {refused} refusals</summary>"
-        f"<p class=note>{_QUESTIONS}</p><table class=log>{''.join(rows)}</table>{note}</details>"
+        f"<details{'' if folded else ' open'}><summary>Auth rules: {len(decisions)} asked, {refused} refused"
+        "</summary>"
+        f"<table class='log wide'>{''.join(rows)}</table>{note}</details>"
     )
 
 
-def _story(entries: Sequence[Entry]) -> str:
+def _decision(decision: Decision) -> str:
+    return (
+        f"<tr class={'good' if decision.allowed else 'bad'}><td>{clock_time(decision.at_ms)}<td>"
+        f"{escape(decision.server)}<td>{escape(decision.question)}<td>{escape(decision.told)}<td>"
+        f"{escape(decision.answer)}<td>{escape(decision.basis)}"
+    )
+
+
+def _cases(cases: Sequence[Evidence]) -> list[str]:
+    """Each folded. A drawing takes the style of the first, which is that of the whole page."""
+    shown = [case for case in cases if case.on_page]
+    parts = [
+        f"<h2>Case by case</h2><style>{STYLE}</style>{_LEGEND}",
+        f"<p class=note>{_QUESTIONS}</p>",
+    ]
+    if len(shown) < len(cases):
+        parts.append(f"<p class=note>{len(shown)} of {len(cases)} cases; the JSON has all.</p>")
+    for chapter, told in groupby(shown, lambda case: case.chapter):
+        parts.append(f"<h3>{escape(chapter)}</h3>")
+        parts += map(_case, told)
+    return parts
+
+
+def _case(case: Evidence) -> str:
+    there = {row.event.event_id for view in case.before for row in view.events}
+    now = {row.event.event_id for view in case.after for row in view.events}
+    skip, more = max(0, len(there) - SHOWN_BEFORE), len(case.transcript) - MOST_ENTRIES
+    parts = [
+        f"<details class=case><summary>{escape(case.title)}<span>{escape(case.found)}</span></summary>",
+        _log(case.transcript[:MOST_ENTRIES]),
+        f"<p class=note>and {more} more, which the JSON has</p>" if more > 0 else "",
+        _decisions(case.decisions, folded=False),
+        _graphs("Before", case.before, skip, ()),
+        _graphs("After", case.after, max(skip, len(there | now) - MOST_EVENTS), there),
+        _table(traffic_table("Traffic", case.traffic)) if case.traffic else "",
+        "</details>",
+    ]
+    return "".join(parts)
+
+
+def _graphs(title: str, views: Sequence[RoomView], skip: int, known: Collection[str]) -> str:
+    skipped = f", without the first {skip} events" if skip else ""
+    drawn = draw_graphs(views, skip=skip, known=known, styled=False)
+    return f"<figure><figcaption>{title}{skipped}</figcaption>{drawn}</figure>"
+
+
+def _log(entries: Sequence[Entry]) -> str:
     rows = "".join(
-        f"<tr class={escape(entry.kind)}><td>{clock_time(entry.at_ms)}</td><td>{escape(entry.place)}</td>"
-        f"<td>{escape(entry.text)}</td></tr>"
+        f"<tr class={escape(entry.kind)}><td>{clock_time(entry.at_ms)}<td>{escape(entry.place)}"
+        f"<td>{escape(readable(entry.text))}"
         for entry in entries
     )
-    return (
-        f"<h2>What happened</h2><details><summary>{len(entries)} entries</summary>"
-        f"<table class=log>{rows}</table></details>"
-    )
+    return f"<table class=log>{rows}</table>"

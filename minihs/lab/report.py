@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from minihs.lab.evidence import Evidence, Links, decisions_about
 from minihs.lab.transcript import Entry, line
 from minihs.lab.watching import Decision
 
@@ -67,6 +69,8 @@ class Report(msgspec.Struct, kw_only=True):
     graphs: list[dict[str, Any]] = []
     decisions: list[Decision] = []
     """What the auth rules were asked, and what they said."""
+    cases: list[Evidence] = []
+    """What each case of an experiment of many showed."""
     exports: dict[str, bytes] = {}
     """Graphs as the TARDIS visualiser reads them, by file name."""
 
@@ -98,6 +102,7 @@ class Report(msgspec.Struct, kw_only=True):
             "graphs": self.graphs,
             "decisions": self.decisions,
             "transcript": self.transcript,
+            "cases": [case.to_json() for case in self.cases],
         }
         return msgspec.json.format(msgspec.json.Encoder(order="deterministic").encode(content), indent=1)
 
@@ -111,18 +116,24 @@ class Report(msgspec.Struct, kw_only=True):
         known = {row.event.event_id for view in before for row in view.events}
         self.drawings.append(Drawing(title, draw_graphs(views, skip=skip, known=known)))
         self.graphs += [view.to_json() for view in views]
-        name = "".join(letter if letter.isalnum() else "-" for letter in title).strip("-").lower()
-        for view in views:
-            self.exports[f"{name}-{view.server}.ndjson"] = view.to_ndjson()
+        self._export(title, views)
 
     def show_exchange(self, world: World, views: Sequence[RoomView], title: str) -> None:
         """What the servers of a world asked the auth rules about the events of a room, and what went between
         them."""
-        shown = {row.event.event_id for view in views for row in view.events}
-        self.decisions += [each for each in world.auth_trace.decisions if each.event_id in shown]
-        table = self.table(title, "from", "to", "requests", "PDUs", "EDUs", "bytes")
-        for (source, target), traffic in world.traffic_by_link().items():
-            table.add(source, target, traffic.requests, traffic.pdus, traffic.edus, traffic.bytes)
+        self.decisions += decisions_about(world, {view.room_id for view in views})
+        self.tables.append(traffic_table(title, world.traffic_by_link()))
+
+    def show_case(self, case: Evidence) -> None:
+        """One case of many: told, and for TARDIS if the page has it."""
+        self.cases.append(case)
+        if case.on_page:
+            self._export(f"{case.chapter} {case.title}", case.after)
+
+    def _export(self, title: str, views: Sequence[RoomView]) -> None:
+        name = "".join(letter if letter.isalnum() else "-" for letter in title).strip("-").lower()
+        for view in views:
+            self.exports[f"{name}-{view.server}.ndjson"] = view.to_ndjson()
 
     def write_exports(self, folder: Path) -> list[Path]:
         """Write the graphs into a folder; the files."""
@@ -137,8 +148,12 @@ class Report(msgspec.Struct, kw_only=True):
 
         return page(self)
 
-    def tell(self, console: Console, *, story: bool = False) -> None:
-        """Tables and verdicts on a terminal, with the `story` before them."""
+    def tell(self, console: Console, *, story: bool = False, case: str | None = None) -> None:
+        """Tables and verdicts on a terminal, with the `story` before them, or those cases whose title has the
+        words of `case`; LookupError when none has."""
+        chosen = [each for each in self.cases if _has_words(each, case or "")]
+        if case is not None and not chosen:
+            raise LookupError(case)
         console.rule(Text(self.name))
         console.print(Text(self.question))
         if self.method:
@@ -146,12 +161,41 @@ class Report(msgspec.Struct, kw_only=True):
         if story:
             for entry in self.transcript:
                 console.print(Text(line(entry)), soft_wrap=True)
+        for each in chosen if story or case is not None else ():
+            _tell_case(console, each)
         for table in self.tables:
             console.print(_rich(table))
         for verdict in self.verdicts:
             mark, style = ("✓", "green") if verdict.holds else ("✗", "bold red")
             console.print(Text(f"{mark} {verdict.text}", style=style))
         console.print(Text(f"seed {self.seed}", style="dim"))
+
+
+def traffic_table(title: str, links: Links) -> Table:
+    """What went from whom to whom."""
+    table = Table(title, ("from", "to", "requests", "PDUs", "EDUs", "bytes"), [])
+    for (source, target), traffic in links.items():
+        table.add(source, target, traffic.requests, traffic.pdus, traffic.edus, traffic.bytes)
+    return table
+
+
+def _has_words(case: Evidence, words: str) -> bool:
+    there = re.findall(r"[\w'-]+", f"{case.chapter} {case.title}")
+    return all(word in there for word in words.split())
+
+
+def _tell_case(console: Console, case: Evidence) -> None:
+    console.rule(Text(f"{case.chapter}: {case.title}"), align="left")
+    for entry in case.transcript:
+        console.print(Text(line(entry)), soft_wrap=True)
+    for each in case.decisions:
+        text = f"{each.server}, {each.question}: {each.told} {each.answer} by {each.basis}"
+        console.print(Text(text), soft_wrap=True)
+    for view in case.after:
+        console.print(Text(view.text()), soft_wrap=True)
+    if case.traffic:
+        console.print(_rich(traffic_table("Traffic", case.traffic)))
+    console.print(Text(f"→ {case.found}", style="bold"))
 
 
 def _rich(table: Table) -> RichTable:

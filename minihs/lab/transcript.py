@@ -5,10 +5,15 @@ The same seed gives the same transcript, byte for byte.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
+
+_LONG_ID = re.compile(r"([!$][\w-]{6})[\w-]{37}")
+"""A hash as an ID."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -56,7 +61,12 @@ class Transcript:
 
 def line(entry: Entry) -> str:
     """One entry as text: time, place, what."""
-    return f"{clock_time(entry.at_ms)}  {entry.place:<8} {entry.text}"
+    return f"{clock_time(entry.at_ms)}  {entry.place:<8} {readable(entry.text)}"
+
+
+def readable(text: str) -> str:
+    """Without what makes paths hard to read: escapes, and IDs longer than it takes to tell them apart."""
+    return _LONG_ID.sub(r"\1…", unquote(text))
 
 
 def clock_time(ms: float) -> str:

@@ -25,6 +25,7 @@ class Decision(msgspec.Struct, frozen=True):
 
     at_ms: float
     server: str
+    room_id: str
     event_id: str
     type: str
     state_key: str | None
@@ -37,6 +38,24 @@ class Decision(msgspec.Struct, frozen=True):
     reason: str
     state: dict[str, str]
     """`type|state_key` to event ID."""
+
+    @property
+    def told(self) -> str:
+        """The event in a few words."""
+        return f"{self.type.removeprefix('m.room.')} {short(self.event_id)} by {self.sender}"
+
+    @property
+    def answer(self) -> str:
+        """With the number of the rule."""
+        return f"{'allowed' if self.allowed else f'refused: {self.reason}'} ({self.rule})"
+
+    @property
+    def basis(self) -> str:
+        """The state that was read."""
+        return ", ".join(
+            f"{key.removeprefix('m.room.').rstrip('|').replace('|', ' ')} {short(event_id)}"
+            for key, event_id in self.state.items()
+        )
 
 
 class AuthTrace:
@@ -75,6 +94,7 @@ class AuthTrace:
         decision = Decision(
             self._now_ms(),
             server,
+            event.room_id,
             event.event_id,
             event.type,
             event.state_key,
@@ -92,6 +112,7 @@ class AuthTrace:
                 server,
                 f"{_QUESTIONS[question]} {describe(event)}: {decision.rule}, {decision.reason}",
                 event_id=event.event_id,
+                room_id=event.room_id,
                 question=question,
                 rule=decision.rule,
                 reason=decision.reason,
@@ -167,7 +188,9 @@ class Witness:
         self._transcript.add("event", self._server, f"{origin} {describe(event)}", **details)
 
     def event_failed(self, event: Event) -> None:
-        self._transcript.add("event", self._server, f"could not store {describe(event)}")
+        self._transcript.add(
+            "event", self._server, f"could not store {describe(event)}", room_id=event.room_id
+        )
 
 
 def describe(event: Event) -> str:

@@ -30,6 +30,7 @@ class Exchange(msgspec.Struct):
     pdus: int = 0
     edus: int = 0
     pdu_types: tuple[str, ...] = ()
+    pdu_rooms: tuple[str, ...] = ()
     status: int | None = None
     """None: no answer has arrived (yet)."""
     errcode: str | None = None
@@ -251,6 +252,7 @@ def _count_contents(exchange: Exchange, body: bytes) -> None:
         return
     exchange.pdus, exchange.edus = len(contents.pdus), len(contents.edus)
     exchange.pdu_types = tuple(str(pdu.get("type")) for pdu in contents.pdus)
+    exchange.pdu_rooms = tuple(str(pdu.get("room_id")) for pdu in contents.pdus)
 
 
 def _errcode(body: bytes) -> str | None:

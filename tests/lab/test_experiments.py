@@ -92,6 +92,24 @@ def test_a_failure_of_the_field_is_absent_here_and_shows_with_its_cause(animal: 
     assert (animal.look(11, False).shows, animal.look(11, True).shows) == (False, True)
 
 
+def test_every_failure_of_the_field_is_told_with_its_requests_decisions_graphs_and_traffic() -> None:
+    report = run_experiment("ghost-zoo", seed=2)
+    chapters = list(dict.fromkeys(case.chapter for case in report.cases))
+    assert [chapter.split(":")[0] for chapter in chapters] == [animal.name for animal in ZOO]
+    for case in report.cases:
+        assert {"say", "request"} <= {entry.kind for entry in case.transcript}, case.title
+        assert [view.server for view in case.before] == ["hs1"]
+        known = {row.event.event_id for row in case.before[0].events}
+        new = {row.event.event_id for row in case.after[0].events} - known
+        assert {each.event_id for each in case.decisions} >= new, case.title
+        assert case.traffic["alice", "hs1"].requests > 0
+    lost, page = report.cases[1], report.to_html()
+    assert (lost.found, lost.decisions) == ("0 of 1 came", [])
+    assert page.count("<details class=case>") == len(report.cases) == 28
+    assert len(page) < 1_000_000
+    assert len(json.loads(report.to_json())["cases"]) == len(report.cases)
+
+
 def test_the_call_is_told_in_every_dialect_that_can_schedule() -> None:
     report = run_experiment("drafts", seed=2, size="small")
     table = report.tables[0]
@@ -119,6 +137,12 @@ def test_the_command_lists_runs_and_writes(tmp_path: Path) -> None:
     assert "✓ lost on restart" in result.output
     assert json.loads(as_json.read_bytes())["seed"] == 5
     assert "<script" not in as_html.read_text(encoding="utf-8")
+    told = CliRunner().invoke(main, [*arguments[:3], "--case", "twice before 2 cause"])
+    assert told.output.count("hs1 will be killed before commit 2 from now") == 1
+    assert "→ 2 of 1 came" in told.output
+    unknown = CliRunner().invoke(main, [*arguments[:3], "--case", "thrice"])
+    assert unknown.exit_code == 1
+    assert "ghost-zoo has no case with these words: thrice" in unknown.output
     nowhere = CliRunner().invoke(main, [*arguments[:3], "--json", str(tmp_path / "no" / "file.json")])
     assert nowhere.exit_code == 1
     assert "cannot be written" in nowhere.output

@@ -7,6 +7,8 @@ that lets it live, where it must, or the experiment could not have seen it. They
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from minihs.lab.experiments import Size
 from minihs.lab.experiments.zoo_clients import (
     leave_at_join_time,
@@ -19,7 +21,7 @@ from minihs.lab.experiments.zoo_limits import (
     dropped_by_limits,
     starved_behind_one_address,
 )
-from minihs.lab.experiments.zoo_scene import Animal
+from minihs.lab.experiments.zoo_scene import Animal, Sighting
 from minihs.lab.report import Report
 
 QUESTION = "Do the failures that users of delayed events reported show here, and would they if they were?"
@@ -95,9 +97,17 @@ def run(seed: int, size: Size) -> Report:  # noqa: ARG001 - the zoo has one size
     )
     for animal in ZOO:
         here, bred = animal.look(seed, False), animal.look(seed, True)
+        _show(report, animal, "as minihs is", here)
+        _show(report, animal, f"with its cause: {animal.cause}", bred)
         table.add(animal.name, animal.reported, here.seen, animal.cause, bred.seen)
         report.check(
             f"{animal.name}: absent here ({here.seen}), and seen where its cause is ({bred.seen})",
             not here.shows and bred.shows,
         )
     return report
+
+
+def _show(report: Report, animal: Animal, how: str, sighting: Sighting) -> None:
+    chapter = f"{animal.name}: {animal.reported}"
+    for case in sighting.cases:
+        report.show_case(replace(case, chapter=chapter, title=how + case.title))

@@ -23,11 +23,12 @@ def lost_on_restart(seed: int, wrong: bool) -> Sighting:
     here.later("still wanted", 60 * MINUTE_MS)
     here.server.crash()
     if wrong:
+        here.say("its disk has nothing of the future")
         here.server.database = before
-    here.server.start()
-    here.world.advance(hours=2)
+    here.comes_back()
+    here.waits(120 * MINUTE_MS)
     came = here.bodies().count("still wanted")
-    return Sighting(came == 0, f"{came} of 1 came")
+    return here.sighting(came != 1, f"{came} of 1 came")
 
 
 class OutcomeAfterwards:
@@ -57,19 +58,23 @@ def sent_twice(seed: int, wrong: bool) -> Sighting:
         policies = Policies(
             future_sender=lambda sender, _rooms, writer: cast(EventSender, OutcomeAfterwards(sender, writer))
         )
-    counts = []
+    counts, cases = [], []
     for after in (False, True):
         for nth in (1, 2, 3):
             here = scene(seed, policies=policies)
             here.later("once", 5_000)
-            here.world.advance(ms=4_000)
+            here.waits(4_000)
+            where = f"{'after' if after else 'before'} commit {nth}"
+            here.say(f"hs1 will be killed {where} from now")
             here.server.crash_at_commit(nth, after=after)
-            here.world.advance(ms=3_000)
-            here.server.restart()
-            here.world.advance(ms=3_000)
-            counts.append(here.bodies().count("once"))
+            here.waits(3_000)
+            here.comes_back()
+            here.waits(3_000)
+            count = here.bodies().count("once")
+            counts.append(count)
+            cases.append(here.ends(f"{count} of 1 came", f", killed {where}"))
     copies = ", ".join(map(str, counts))
-    return Sighting(set(counts) != {1}, f"copies after six crashes: {copies}")
+    return Sighting(set(counts) != {1}, f"copies after six crashes: {copies}", tuple(cases))
 
 
 class HeartbeatsInMemory(FutureStore):
@@ -85,17 +90,18 @@ def sent_early(seed: int, wrong: bool) -> Sighting:
     here = scene(seed, policies=policies)
     handle = here.later("not before 20 s", 10_000)
     for _ in range(2):
-        here.world.advance(ms=5_000)
+        here.waits(5_000)
         handle.do("restart")
     held_until_ms = here.world.now_ms + 10_000
-    here.server.restart()
+    here.comes_back()
     came_ms: float | None = None
     while came_ms is None and here.world.now_ms < held_until_ms + 5_000:
         here.world.advance(ms=100)
         if here.bodies():
             came_ms = here.world.now_ms
     if came_ms is None:
-        return Sighting(True, "never came")
-    early_ms = held_until_ms - came_ms
-    seen = f"{early_ms / 1000:.1f} s early" if early_ms > 500 else "on time"
-    return Sighting(early_ms > 500, seen)
+        return here.sighting(True, "never came")
+    late_ms = came_ms - held_until_ms
+    if abs(late_ms) <= 500:
+        return here.sighting(False, "on time")
+    return here.sighting(True, f"{abs(late_ms) / 1000:.1f} s {'early' if late_ms < 0 else 'late'}")

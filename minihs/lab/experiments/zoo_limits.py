@@ -35,9 +35,9 @@ def dropped_by_limits(seed: int, wrong: bool) -> Sighting:
     here = scene(seed, policies=policies, rate_limits__enabled=True)
     for number in range(MANY):
         here.later(str(number), 30_000)
-    here.world.advance(ms=40_000)
+    here.waits(40_000)
     came = len(here.bodies())
-    return Sighting(came < MANY, f"{came} of {MANY} came")
+    return here.sighting(came != MANY, f"{came} of {MANY} came")
 
 
 class OneTimerForAll:
@@ -63,11 +63,11 @@ def disarmed_by_another(seed: int, wrong: bool) -> Sighting:
     other = here.later("cancelled", 60 * MINUTE_MS)
     here.later("must come", 8_000)
     for _ in range(2):  # the second one is redundant
-        here.world.advance(ms=1_000)
+        here.waits(1_000)
         other.do("cancel")
-    here.world.advance(ms=30_000)
+    here.waits(30_000)
     came = here.bodies().count("must come")
-    return Sighting(came != 1, f"{came} of 1 came")
+    return here.sighting(came != 1, f"{came} of 1 came")
 
 
 class ChargedByAddress(RateLimiter):
@@ -101,9 +101,10 @@ def starved_behind_one_address(seed: int, wrong: bool) -> Sighting:
         member = here.world.user(f"member{number}", "hs1")
         member.join(here.room_id)
         handles.append(here.leaving(15_000, "delay-query", member))
+    here.begin_here()
     for _ in range(12):
-        here.world.advance(ms=5_000)
+        here.waits(5_000)
         for handle in handles:
             handle.do("restart", by=here.alice)  # one address for all of them
     gone = sum(key == CALL for key, _ in here.alice.state(here.room_id))
-    return Sighting(gone > 0, f"{gone} of {MANY} thrown out")
+    return here.sighting(gone > 0, f"{gone} of {MANY} thrown out")
