@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -27,6 +27,8 @@ MAX_JSON_DEPTH = 200
 
 # Possessive, and content with a string that never ends: linear in any input.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+# So near the end msgspec takes a surrogate that stands alone for a body that was cut off.
+_HALF_A_PAIR = re.compile(rb"(?<!\\)(?:\\\\)*+\\u[dD][89abAB][0-9a-fA-F]{2}.{0,5}\Z", re.DOTALL)
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 _INTEGER = re.compile(r"-?[0-9]{1,18}\Z", re.ASCII)
 _MISSING_FIELD = re.compile(r"Object missing required field `([^`]*)`(?: - at `\$(.*)`)?\Z")
@@ -189,7 +191,7 @@ class BodyReader:
         try:
             return msgspec.convert(value, self._kind)
         except msgspec.ValidationError as fault:
-            raise _translate(fault) from None
+            raise _translate(fault, self._kind) from None
 
 
 def decode_object(raw: bytes) -> dict[str, Any]:
@@ -204,11 +206,15 @@ def _decode(raw: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as fault:
-        raise _translate(fault) from None
+        raise _translate(fault, decoder.type) from None
     except ValueError as fault:
         if not raw:
             raise MatrixError(400, "M_NOT_JSON", "The request needs a JSON object as its body.") from None
-        reason = "it is not UTF-8" if isinstance(fault, UnicodeDecodeError) else str(fault)
+        reason = str(fault)
+        if isinstance(fault, UnicodeDecodeError):
+            reason = "it is not UTF-8"
+        elif _HALF_A_PAIR.search(raw):
+            reason = "near its end is half of a surrogate pair"
         raise MatrixError(400, "M_NOT_JSON", f"The body cannot be read as JSON: {reason}.") from None
 
 
@@ -227,7 +233,7 @@ def _check_depth(raw: bytes) -> None:
             depth -= 1
 
 
-def _translate(fault: msgspec.ValidationError) -> MatrixError:
+def _translate(fault: msgspec.ValidationError, kind: Any) -> MatrixError:
     """msgspec's complaint in the specification's terms, with a sentence that names the field."""
     text = str(fault)
     missing = _MISSING_FIELD.match(text)
@@ -239,8 +245,20 @@ def _translate(fault: msgspec.ValidationError) -> MatrixError:
     complaint = re.sub(r"`([^`]*)`", lambda found: _in_words(found.group(1)), complaint)
     complaint = complaint[:1].lower() + complaint[1:]
     if where:
-        return MatrixError(400, "M_INVALID_PARAM", f"The body's `{_dotted(where)}` is wrong: {complaint}.")
+        name = _dotted(where)
+        if complaint.startswith("invalid enum value"):
+            complaint += _choices(kind, name)
+        return MatrixError(400, "M_INVALID_PARAM", f"The body's `{name}` is wrong: {complaint}.")
     return MatrixError(400, "M_BAD_JSON", f"The body is wrong: {complaint}.")
+
+
+def _choices(kind: Any, name: str) -> str:
+    """What a field of the body takes, when it is one of a few words."""
+    for field in msgspec.structs.fields(kind) if _is_struct(kind) else ():
+        if field.encode_name == name:
+            words = {word for part in (field.type, *get_args(field.type)) for word in get_args(part)}
+            return f"; it takes {', '.join(sorted(word for word in words if isinstance(word, str)))}"
+    return ""
 
 
 def _in_words(kinds: str) -> str:

@@ -115,4 +115,4 @@ def admin_routes(parts: Parts) -> list[Route]:
 
 
 def _futures_of_everybody(parts: Parts, access: Access) -> admin_api.futures.Futures:
-    return admin_api.futures.Futures(parts.futures_administration, parts.users.user_id_of, access)
+    return admin_api.futures.Futures(parts.futures_administration, parts.users.named, access)

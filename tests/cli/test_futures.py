@@ -59,6 +59,9 @@ def test_futures_are_found_explained_and_cancelled_whether_the_server_runs_or_no
         assert "cancelled (administrator)" in ok("cancel", ids[0], *where)
         ended = minihs("futures", "show", "3", *where)
         assert (ended.code, ended.err) == (1, "Error: There is no such delayed event.\n")
+        ended = minihs("futures", "list", "--user", "nobody", *where)
+        assert (ended.code, ended.err) == (1, "Error: There is no user nobody on this server.\n")
+        assert len(ok("list", "--user", "alice", *where).splitlines()) == 1
 
         # Without it.
         server.stop()

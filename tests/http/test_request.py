@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Literal
 from urllib.parse import urlencode
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minihs.http.addresses import TrustedProxies
 from minihs.http.errors import MatrixError
-from minihs.http.request import ApiRequest, Query
+from minihs.http.request import ApiRequest, BodyReader, Query
+
+
+class Order(msgspec.Struct):
+    """A body with words that are fixed."""
+
+    action: Literal["send", "cancel"]
+    pace: Literal["slow", "fast"] | None = None
+
 
 QUERY = Query(
     b"one=1&two=a&two=b%20c&plus=a+b&empty=&flag&snow=%E2%98%83&yes=true&no=false&big=99999&minus=-5"
@@ -127,3 +137,19 @@ def test_the_client_is_the_first_address_that_is_no_trusted_proxy(
 def test_a_proxy_is_an_address_or_a_network() -> None:
     with pytest.raises(ValueError, match="nonsense"):
         TrustedProxies(["nonsense"])
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b'{"action": "explode"}', "`action` is wrong: invalid enum value 'explode'; it takes cancel, send."),
+        (b'{"action": "send", "pace": "x"}', "`pace` is wrong: invalid enum value 'x'; it takes fast, slow."),
+    ],
+)
+def test_a_wrong_word_is_told_which_are_right(body: bytes, sentence: str) -> None:
+    reader = BodyReader(Order)
+    with pytest.raises(MatrixError) as refused:
+        reader.read(body)
+    assert refused.value.errcode == "M_INVALID_PARAM"
+    assert refused.value.error == f"The body's {sentence}"
+    assert reader.read(b'{"action": "send", "pace": "slow"}') == Order("send", "slow")

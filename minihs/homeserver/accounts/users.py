@@ -101,6 +101,14 @@ class Users:
         """The account, deactivated or not; None when there never was one."""
         return await self._store.maybe_user(user_id)
 
+    async def named(self, user: str) -> UserRow:
+        """The account that a person means by `user`, deactivated or not; NotFound when there was none."""
+        user_id = self.user_id_of(user)
+        row = None if user_id is None else await self._store.maybe_user(user_id)
+        if row is None:
+            raise NotFound(f"There is no user {user} on this server.")
+        return row
+
     async def user(self, user_id: UserID) -> UserRow:
         """The account; NotFound when there is none, or none any more."""
         row = await self._store.maybe_user(user_id)

@@ -7,12 +7,12 @@ On the client listener for administrators with an access token, and on the socke
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from minihs.events.ids import UserID
 from minihs.futures.model import Cancelled, Failed, Future, Sent
-from minihs.homeserver.errors import InvalidParam, NotFound
+from minihs.homeserver.errors import InvalidParam
 from minihs.homeserver.futures.administration import FutureAdministration
 from minihs.homeserver.futures.errors import FutureConflict
 from minihs.homeserver.futures.explaining import Explanation
@@ -21,6 +21,7 @@ from minihs.http.request import ApiRequest
 from minihs.http.routing import Access, Route
 from minihs.store.future_rows import FutureRow, StoredFuture
 from minihs.store.futures_overview import START, Place
+from minihs.store.users import UserRow
 
 FUTURES = "/_minihs/admin/v1/futures"
 PAGE = 100
@@ -29,16 +30,17 @@ _PLACE = re.compile(r"(?P<number>[0-9]{1,18})_(?P<moment>[0-9]{1,18})_(?P<owner>
 
 
 class Futures:
-    """`{id}` is a future's number, or its delay ID. `user_id_of` reads a user ID or its localpart."""
+    """`{id}` is a future's number, or its delay ID. `user_named` finds the account of a user ID or its
+    localpart, or raises NotFound."""
 
     def __init__(
         self,
         administration: FutureAdministration,
-        user_id_of: Callable[[str], UserID | None],
+        user_named: Callable[[str], Awaitable[UserRow]],
         access: Access,
     ) -> None:
         self._administration = administration
-        self._user_id_of = user_id_of
+        self._user_named = user_named
         self._access = access
 
     def routes(self) -> list[Route]:
@@ -61,7 +63,7 @@ class Futures:
         page = await self._administration.page(
             _place(query.one("after")),
             limit,
-            owner=self._owner(query.one("user")),
+            owner=await self._owner(query.one("user")),
             finalised=status == "finalised",
         )
         reply: dict[str, Any] = {"futures": [self._shown(row) for row in page.rows]}
@@ -90,13 +92,8 @@ class Futures:
         # Not a limit for each user: whoever administers may look at a lot.
         return Route(method=method, path=path, access=self._access, handler=handler)
 
-    def _owner(self, name: str | None) -> UserID | None:
-        if name is None:
-            return None
-        owner = self._user_id_of(name)
-        if owner is None:
-            raise NotFound(f"There is no user {name} on this server.")
-        return owner
+    async def _owner(self, name: str | None) -> UserID | None:
+        return None if name is None else (await self._user_named(name)).user_id
 
     def _whole(self, stored: StoredFuture) -> dict[str, Any]:
         row = FutureRow(stored.future, stored.group_id, stored.group_name)

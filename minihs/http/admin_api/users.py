@@ -116,12 +116,7 @@ class Users:
         return localpart_of(user_id)
 
     async def _known(self, request: ApiRequest) -> UserRow:
-        name = request.args["user"]
-        user_id = self._users.user_id_of(name)
-        row = None if user_id is None else await self._users.maybe_user(user_id)
-        if row is None:
-            raise NotFound(f"There is no user {name} on this server.")
-        return row
+        return await self._users.named(request.args["user"])
 
     async def _person(self, request: ApiRequest) -> UserRow:
         """An account that somebody can still use, and not just as a guest."""
