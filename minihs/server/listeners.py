@@ -48,7 +48,7 @@ class Server:
             Router(client_routes(parts)),
             clock=parts.clock,
             limiter=parts.limiter,
-            tokens=parts.sessions,
+            tokens=parts.accounts.sessions,
             trusted_proxies=proxies,
             observer=observer,
             max_body=config.http.max_request_bytes,

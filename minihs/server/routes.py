@@ -22,45 +22,46 @@ def client_routes(parts: Parts) -> list[Route]:
     well_known = WellKnownSettings(
         client_base_url=config.server.public_base_url, server=config.server.delegated_server
     )
-    check = PasswordCheck(parts.users, parts.limiter)
+    accounts, actions = parts.accounts, parts.room_actions
+    check = PasswordCheck(accounts.users, parts.limiter)
     interactive = InteractiveAuth(check, clock=parts.clock, entropy=parts.entropy)
     sync, dialects = parts.sync, parts.dialects
     chapters: Sequence[Any] = (
         client_api.versions.Versions(dialects.unstable_features()),
         client_api.well_known.WellKnown(well_known),
-        client_api.login.Login(check, parts.sessions, well_known),
+        client_api.login.Login(check, accounts.sessions, well_known),
         client_api.registration.Registration(
-            parts.users,
-            parts.sessions,
+            accounts.users,
+            accounts.sessions,
             interactive,
             open_to_all=config.registration.enabled,
             guests=config.registration.guests,
         ),
-        client_api.account.Account(parts.users, parts.sessions, interactive),
-        client_api.devices.Devices(parts.devices, interactive),
-        client_api.profile.Profile(parts.profiles),
+        client_api.account.Account(accounts.users, accounts.sessions, interactive),
+        client_api.devices.Devices(accounts.devices, interactive),
+        client_api.profile.Profile(accounts.profiles),
         client_api.capabilities.Capabilities(config.rooms.default_version, [dialects.capabilities]),
-        client_api.filters.Filters(parts.filters),
-        client_api.account_data.AccountData(parts.account_data),
-        client_api.push_rules.PushRules(parts.push_rules),
-        client_api.admin.Admin(parts.users, parts.devices),
-        client_api.rooms.CreateRoom(parts.creation, supported(config.rooms.default_version)),
+        client_api.filters.Filters(accounts.filters),
+        client_api.account_data.AccountData(accounts.account_data),
+        client_api.push_rules.PushRules(accounts.push_rules),
+        client_api.admin.Admin(accounts.users, accounts.devices),
+        client_api.rooms.CreateRoom(actions.creation, supported(config.rooms.default_version)),
         Undelayed(
             client_api.membership.Membership(
-                parts.membership, parts.finding.directory, parts.third_party_invites
+                actions.membership, actions.forgetting, actions.directory, actions.third_party_invites
             )
         ),
-        client_api.send.Send(parts.sending, parts.transactions, dialects.claim),
-        Undelayed(client_api.redaction.Redaction(parts.sending, parts.transactions)),
+        client_api.send.Send(actions.sending, parts.transactions, dialects.claim),
+        Undelayed(client_api.redaction.Redaction(actions.sending, parts.transactions)),
         client_api.state.State(
-            view=parts.view, event_format=sync.event_format, sending=parts.sending, claim=dialects.claim
+            view=actions.view, event_format=sync.event_format, sending=actions.sending, claim=dialects.claim
         ),
-        client_api.members.Members(parts.view, sync.event_format),
-        client_api.aliases.Aliases(parts.finding.directory, parts.view),
-        client_api.public_rooms.PublicRooms(parts.finding.published),
-        client_api.spaces.Spaces(parts.finding.hierarchy, parts.finding.previews, parts.finding.directory),
-        client_api.upgrade.Upgrade(parts.upgrades),
-        client_api.sync.SyncApi(sync.sync, parts.filter_store.maybe_filter),
+        client_api.members.Members(actions.view, sync.event_format),
+        client_api.aliases.Aliases(actions.directory, actions.view),
+        client_api.public_rooms.PublicRooms(actions.published),
+        client_api.spaces.Spaces(actions.hierarchy, actions.previews, actions.directory),
+        client_api.upgrade.Upgrade(actions.upgrade),
+        client_api.sync.SyncApi(sync.sync, accounts.filter_store.maybe_filter),
         client_api.messages.Messages(sync.timeline),
         client_api.event.SingleEvent(sync.timeline),
         client_api.context.Context(sync.timeline),
@@ -80,6 +81,7 @@ def client_routes(parts: Parts) -> list[Route]:
 def federation_routes(parts: Parts) -> list[Route]:
     """Everything on the federation listener: one line for each chapter of the Server-Server API."""
     inbound, signer = parts.inbound, parts.keys.signer
+    accounts, actions = parts.accounts, parts.room_actions
     chapters: Sequence[Any] = (
         federation_api.version.Version(__version__),
         federation_api.keys.Keys(parts.federation.keyring),
@@ -87,19 +89,19 @@ def federation_routes(parts: Parts) -> list[Route]:
         federation_api.membership.Membership(
             signer=signer, resident=inbound.resident, invited=inbound.invited
         ),
-        federation_api.third_party_invites.ThirdPartyInvites(parts.third_party_invites),
+        federation_api.third_party_invites.ThirdPartyInvites(actions.third_party_invites),
         federation_api.spaces.Spaces(inbound.spaces),
         federation_api.state.State(inbound.serving),
         federation_api.events.Events(
             server_name=signer.server_name, clock=parts.clock, serving=inbound.serving
         ),
         federation_api.query.Query(
-            server_name=signer.server_name, directory=parts.finding.directory, profiles=parts.profiles
+            server_name=signer.server_name, directory=actions.directory, profiles=accounts.profiles
         ),
         federation_api.user_devices.UserDevices(
-            server_name=signer.server_name, users=parts.user_store, devices=parts.device_store
+            server_name=signer.server_name, users=accounts.user_store, devices=accounts.device_store
         ),
-        federation_api.public_rooms.PublicRooms(parts.finding.published),
+        federation_api.public_rooms.PublicRooms(actions.published),
     )
     return [route for chapter in chapters for route in chapter.routes()]
 
@@ -107,7 +109,7 @@ def federation_routes(parts: Parts) -> list[Route]:
 def admin_routes(parts: Parts) -> list[Route]:
     """What administrators' commands call, on the socket in the data directory."""
     chapters: Sequence[Any] = (
-        admin_api.users.Users(parts.users, parts.sessions),
+        admin_api.users.Users(parts.accounts.users, parts.accounts.sessions),
         admin_api.rooms.Rooms(parts.room_service.purges),
         _futures_of_everybody(parts, Access.LOCAL),
     )
@@ -115,4 +117,4 @@ def admin_routes(parts: Parts) -> list[Route]:
 
 
 def _futures_of_everybody(parts: Parts, access: Access) -> admin_api.futures.Futures:
-    return admin_api.futures.Futures(parts.futures_administration, parts.users.named, access)
+    return admin_api.futures.Futures(parts.futures_administration, parts.accounts.users.named, access)

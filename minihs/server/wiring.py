@@ -14,32 +14,19 @@ from minihs.config import Config
 from minihs.events.ids import RoomID, UserID
 from minihs.federation.remote_lookups import Direction, FoundEvent
 from minihs.federation.signing_keys import SigningKeys
-from minihs.homeserver.accounts.account_data import AccountData
-from minihs.homeserver.accounts.devices import Devices
-from minihs.homeserver.accounts.filters import Filters
-from minihs.homeserver.accounts.invite_permission import InvitePermission
-from minihs.homeserver.accounts.passwords import PasswordCost, Passwords
-from minihs.homeserver.accounts.profiles import Profiles
-from minihs.homeserver.accounts.push_rules import PushRules
-from minihs.homeserver.accounts.sessions import Sessions
-from minihs.homeserver.accounts.users import Users
+from minihs.homeserver.accounts.opening import Accounts, open_accounts
+from minihs.homeserver.accounts.passwords import PasswordCost
 from minihs.homeserver.elsewhere.opening import InboundFederation, make_inbound_federation
-from minihs.homeserver.elsewhere.remote_queries import RemoteUserProfiles
+from minihs.homeserver.elsewhere.remote_queries import RemoteAliases, RemoteUserProfiles
+from minihs.homeserver.elsewhere.remote_spaces import RememberedSpaces
 from minihs.homeserver.futures.administration import FutureAdministration
 from minihs.homeserver.futures.news import FutureNews
 from minihs.homeserver.futures.opening import FutureService
-from minihs.homeserver.history.event_filter import parse_filter
 from minihs.homeserver.room_actions.carried_settings import CarriedSettings
-from minihs.homeserver.room_actions.creation import RoomCreation
 from minihs.homeserver.room_actions.guest_access import GuestAccess
-from minihs.homeserver.room_actions.membership import Membership
-from minihs.homeserver.room_actions.rehearsal import make_rehearsal
+from minihs.homeserver.room_actions.opening import RoomActions, make_room_actions
 from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
 from minihs.homeserver.room_actions.room_summaries import RoomSummaries
-from minihs.homeserver.room_actions.sending import Sending
-from minihs.homeserver.room_actions.third_party_invites import ThirdPartyInvites
-from minihs.homeserver.room_actions.upgrade import RoomUpgrade
-from minihs.homeserver.room_actions.view import RoomView
 from minihs.homeserver.rooms.opening import RoomService, open_room_service
 from minihs.homeserver.sync.opening import SyncService, open_sync_service
 from minihs.homeserver.sync.read_markers import ReadMarkers
@@ -49,24 +36,15 @@ from minihs.http.limits import Limit, RateLimiter, limits_with
 from minihs.platform.clock import Clock
 from minihs.platform.entropy import Entropy
 from minihs.server.federation import Federation, edu_publisher, wire_federation
-from minihs.server.finding_rooms import FindingRooms, wire_finding_rooms
 from minihs.server.futures import wire_futures
 from minihs.server.platform import CannotStart, Platform
 from minihs.server.policies import Policies
 from minihs.server.variants import judge_of
-from minihs.store.access_tokens import AccessTokenStore
-from minihs.store.account_data import AccountDataStore
 from minihs.store.database import Database
-from minihs.store.devices import DeviceStore
-from minihs.store.directory import DirectoryStore
-from minihs.store.filters import FilterStore
 from minihs.store.futures import FutureStore
 from minihs.store.memberships import MembershipStore
-from minihs.store.profiles import ProfileStore
 from minihs.store.streams import Stream
-from minihs.store.timeline import TimelineStore
 from minihs.store.transactions import TransactionStore
-from minihs.store.users import UserStore
 from minihs.store.writer import Writer
 
 log = Logger()
@@ -82,25 +60,10 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     writer: Writer
     limiter: RateLimiter
     federation: Federation
-    users: Users
-    user_store: UserStore
-    device_store: DeviceStore
-    devices: Devices
-    sessions: Sessions
-    profiles: Profiles
-    account_data: AccountData
-    filters: Filters
-    filter_store: FilterStore
-    push_rules: PushRules
+    accounts: Accounts
     memberships: MembershipStore
     room_service: RoomService
-    membership: Membership
-    third_party_invites: ThirdPartyInvites
-    finding: FindingRooms
-    creation: RoomCreation
-    upgrades: RoomUpgrade
-    sending: Sending
-    view: RoomView
+    room_actions: RoomActions
     transactions: Transactions
     sync: SyncService
     read_markers: ReadMarkers
@@ -132,39 +95,20 @@ async def wire(
     server_name = keys.server_name
     writer = Writer(database.writing, clock=clock, workers=platform.commit_worker, on_fatal=on_fatal)
     limiter = RateLimiter(clock, _limits(config), enabled=config.rate_limits.enabled)
-    memberships, directory_store = MembershipStore(reader), DirectoryStore(reader)
     federation = wire_federation(config, platform, writer, database, keys)
-
-    # Accounts.
-    user_store, device_store, profile_store = UserStore(reader), DeviceStore(reader), ProfileStore(reader)
-    account_data_store = AccountDataStore(reader)
-    invite_permission = InvitePermission(account_data_store)
-    account_data_stream = Stream(await account_data_store.max_position())
-    account_data = AccountData(account_data_store, writer, account_data_stream)
-    sessions = Sessions(AccessTokenStore(reader), device_store, writer, clock=clock, entropy=entropy)
-    users = Users(
-        user_store,
-        device_store,
-        profile_store,
-        writer,
+    accounts = await open_accounts(
         server_name=server_name,
+        reader=reader,
+        writer=writer,
         clock=clock,
         entropy=entropy,
-        passwords=Passwords(
-            platform.workers, entropy, password_cost, min_length=config.registration.min_password_length
-        ),
-        sessions=sessions,
-        account_data=account_data,
+        workers=platform.workers,
+        password_cost=password_cost,
+        min_password_length=config.registration.min_password_length,
+        remote_profiles=RemoteUserProfiles(federation.client),
+        propagate_profile=lambda user_id: actions.every_room.update_profile(user_id),
     )
-    profiles = Profiles(
-        profile_store,
-        user_store,
-        writer,
-        server_name=server_name,
-        remote=RemoteUserProfiles(federation.client),
-        propagate=lambda user_id: membership.update_profile(user_id),
-    )
-    filter_store = FilterStore(reader)
+    users, user_store, account_data = accounts.users, accounts.user_store, accounts.account_data
 
     # Rooms, and what their users are shown.
     room_service = await open_room_service(
@@ -192,7 +136,7 @@ async def wire(
         writer=writer,
         clock=clock,
         room_service=room_service,
-        account_data_stream=account_data_stream,
+        account_data_stream=accounts.account_data_stream,
         publish_edu=edu_publisher(rooms, federation.sender),
         fetch_history=fetch_history,
         fetch_towards=fetch_towards,
@@ -213,6 +157,7 @@ async def wire(
         return row is not None and row.membership == "join"
 
     # Rooms that other servers know, and what they ask of ours.
+    memberships = MembershipStore(reader)
     restricted_joins = RestrictedJoins(server_name=server_name, rooms=rooms, memberships=memberships)
     summaries = RoomSummaries(rooms=rooms, memberships=memberships)
     inbound = make_inbound_federation(
@@ -238,62 +183,40 @@ async def wire(
         room_service.purges.wake()
 
     # What users do with rooms.
-    third_party_invites = ThirdPartyInvites(
-        server_name=server_name, rooms=rooms, acls=inbound.acls, remote=inbound.remote_memberships
-    )
-    membership = Membership(
+    actions = make_room_actions(
         server_name=server_name,
-        rooms=rooms,
-        memberships=memberships,
+        clock=clock,
+        entropy=entropy,
+        reader=reader,
         writer=writer,
+        room_service=room_service,
         restricted_joins=restricted_joins,
-        invite_permission=invite_permission,
-        remote=inbound.remote_memberships,
-        profile_of=profiles.in_member_events,
-        note_forgotten=room_service.purges.note,
+        summaries=summaries,
+        invite_permission=accounts.invite_permission,
+        profile_of=accounts.profiles.in_member_events,
         on_forgotten=forgotten,
+        acls=inbound.acls,
+        remote_membership=inbound.remote_memberships,
+        remote_directory=RemoteAliases(federation.client),
+        remote_spaces=RememberedSpaces(clock, inbound.lookups),
     )
 
     async def is_guest(user_id: UserID) -> bool:
         user = await user_store.maybe_user(user_id)
         return user is not None and user.is_guest
 
-    rooms.observe(GuestAccess(server_name=server_name, rooms=rooms, membership=membership, is_guest=is_guest))
-    push_rules = PushRules(account_data)
+    rooms.observe(
+        GuestAccess(server_name=server_name, rooms=rooms, membership=actions.membership, is_guest=is_guest)
+    )
     rooms.observe(
         CarriedSettings(
             server_name=server_name,
             rooms=rooms,
             memberships=memberships,
             account_data=account_data,
-            push_rules=push_rules,
+            push_rules=accounts.push_rules,
         )
     )
-    finding = wire_finding_rooms(
-        server_name=server_name,
-        clock=clock,
-        entropy=entropy,
-        writer=writer,
-        rooms=rooms,
-        memberships=memberships,
-        store=directory_store,
-        summaries=summaries,
-        client=federation.client,
-        lookups=inbound.lookups,
-    )
-    directory = finding.directory
-    creation = RoomCreation(
-        server_name=server_name,
-        rooms=rooms,
-        membership=membership,
-        directory=directory,
-        published=directory_store,
-        profile_of=profiles.in_member_events,
-    )
-    events = room_service.events
-    sending = Sending(rooms=rooms, events=events, membership=membership, directory=directory)
-    timeline_store = TimelineStore(reader)
-    view = RoomView(rooms=rooms, memberships=memberships, events=events, timeline=timeline_store)
 
     transactions = Transactions(TransactionStore(reader), writer, clock)
     futures = await wire_futures(
@@ -304,17 +227,8 @@ async def wire(
         writer=writer,
         limiter=limiter,
         room_service=room_service,
-        sending=sending,
-        rehearsal=make_rehearsal(
-            server_name=server_name,
-            rehearsed=room_service.rehearsed,
-            events=events,
-            memberships=memberships,
-            invite_permission=invite_permission,
-            writer=writer,
-            profile_of=profiles.in_member_events,
-            directory=directory,
-        ),
+        sending=actions.sending,
+        rehearsal=actions.rehearsal,
         transactions=transactions,
         server_name=server_name,
         users=user_store,
@@ -322,7 +236,7 @@ async def wire(
         announce=lambda user_id: sync.notifier.wake((user_id,)),
     )
     dialects = futures.dialects
-    users.before_deactivation(membership.leave_all)
+    users.before_deactivation(actions.every_room.leave_all)
     users.after_deactivation(futures.service.futures.cancel_all)
 
     reader.on_damage(on_fatal)  # from now on; at start, damage is whoever opened the database's to report
@@ -334,36 +248,15 @@ async def wire(
         writer=writer,
         limiter=limiter,
         federation=federation,
-        users=users,
-        user_store=user_store,
-        device_store=device_store,
-        devices=Devices(device_store, writer, sessions),
-        sessions=sessions,
-        profiles=profiles,
-        account_data=account_data,
-        filters=Filters(filter_store, writer, parse_filter),
-        filter_store=filter_store,
-        push_rules=push_rules,
+        accounts=accounts,
         memberships=memberships,
         room_service=room_service,
-        membership=membership,
-        third_party_invites=third_party_invites,
-        finding=finding,
-        creation=creation,
-        upgrades=RoomUpgrade(
-            rooms=rooms,
-            memberships=memberships,
-            creation=creation,
-            directory=directory,
-            published=directory_store,
-        ),
-        sending=sending,
-        view=view,
+        room_actions=actions,
         transactions=transactions,
         sync=sync,
         read_markers=ReadMarkers(
             receipts=sync.receipts,
-            events=events,
+            events=room_service.events,
             is_joined=is_joined,
             set_room_data=account_data.set,
         ),

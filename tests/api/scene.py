@@ -121,7 +121,7 @@ class Stage:
             case "POST", "registration":
                 example["auth"] = {"type": "m.login.dummy"}
             case _, "admin":
-                users = self.world["hs1"].server.parts.users
+                users = self.world["hs1"].server.parts.accounts.users
                 run(self.world.clock, users.set_admin(UserID(user.user_id), True))
                 arguments["userId"] = self.world["hs1"].user(f"managed{self._number}").user_id
             case "PUT", "profile":

@@ -88,7 +88,7 @@ def test_a_last_will_outlives_the_session(way: Way, scene: Scene) -> None:
 
 
 def set_standing(scene: Scene, standing: str, value: bool) -> None:
-    users = scene.world["hs1"].parts.users
+    users = scene.world["hs1"].parts.accounts.users
     scene.world.run(getattr(users, f"set_{standing}")(scene.bob.user_id, value))
 
 

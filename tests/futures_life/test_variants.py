@@ -140,7 +140,7 @@ def test_what_is_no_matter_of_the_auth_rules_is_decided_when_it_is_sent(worlds: 
     nothing = merged(bob, room_id, 1_000, {"redacts": "$nothing"}, type="m.room.redaction")
     bob.leave(room_id)
     locked = merged(carol, room_id, 1_000)
-    users = world["hs1"].parts.users
+    users = world["hs1"].parts.accounts.users
     world.run(users.set_locked(carol.user_id, True))
     world.advance(1_500)
     world.run(users.set_locked(carol.user_id, False))

@@ -136,7 +136,7 @@ def test_aliases_that_are_listed_already_are_not_checked_again() -> None:
 
 
 def chunk(world: RoomsWorld, **search: Any) -> list[str]:
-    page = world.run(world.published.local_page(Search(**search)))
+    page = world.run(world.actions.published.local_page(Search(**search)))
     return [entry["room_id"] for entry in page["chunk"]]
 
 
@@ -154,7 +154,7 @@ def test_an_entry_says_what_the_rooms_state_says() -> None:
             {"type": "m.room.avatar", "content": {"url": "mxc://hs1/a"}},
         ],
     )
-    page = world.run(world.published.local_page(Search()))
+    page = world.run(world.actions.published.local_page(Search()))
     assert page == {
         "chunk": [
             {
@@ -179,7 +179,7 @@ def test_state_of_the_wrong_shape_leaves_fields_out() -> None:
     room_id = public(world, visibility="public")
     for event_type in ("m.room.name", "m.room.topic", "m.room.avatar"):
         world.send(room_id, ALICE, event_type, state_key="", content={"name": 1, "topic": [], "url": {}})
-    [entry] = world.run(world.published.local_page(Search()))["chunk"]
+    [entry] = world.run(world.actions.published.local_page(Search()))["chunk"]
     assert not {"name", "topic", "avatar_url"} & entry.keys()
 
 
@@ -191,17 +191,17 @@ def test_pages_lead_forwards_and_backwards_through_the_largest_rooms_first() -> 
     assert chunk(world) == order
     seen, since = [], None
     while True:
-        page = world.run(world.published.local_page(Search(limit=2, since=since)))
+        page = world.run(world.actions.published.local_page(Search(limit=2, since=since)))
         seen.append([entry["room_id"] for entry in page["chunk"]])
         assert ("prev_batch" in page) == (len(seen) > 1)
         if "next_batch" not in page:
             break
         since = page["next_batch"]
     assert seen == [order[:2], order[2:4], order[4:]]
-    back = world.run(world.published.local_page(Search(limit=2, since=page["prev_batch"])))
+    back = world.run(world.actions.published.local_page(Search(limit=2, since=page["prev_batch"])))
     assert [entry["room_id"] for entry in back["chunk"]] == order[2:4]
     assert {"prev_batch", "next_batch"} <= back.keys()
-    first = world.run(world.published.local_page(Search(limit=2, since=back["prev_batch"])))
+    first = world.run(world.actions.published.local_page(Search(limit=2, since=back["prev_batch"])))
     assert [entry["room_id"] for entry in first["chunk"]] == order[:2]
     assert "prev_batch" not in first
 
@@ -231,7 +231,7 @@ def test_rooms_are_published_by_those_who_may_set_the_canonical_alias() -> None:
     world = RoomsWorld()
     room_id = public(world)
     world.run(world.membership.join(BOB, room_id))
-    published = world.published
+    published = world.actions.published
     with pytest.raises(Forbidden):
         world.run(published.publish(room_id, True, BOB))
     world.run(published.publish(room_id, True, ALICE))
@@ -246,12 +246,12 @@ def test_rooms_are_published_by_those_who_may_set_the_canonical_alias() -> None:
 def test_the_directory_of_another_server_is_asked_for_there() -> None:
     world = RoomsWorld()
     search = Search(limit=5, since="x", term="pub", room_types=[None])
-    world.run(world.published.page(search, ServerName("hs2")))
+    world.run(world.actions.published.page(search, ServerName("hs2")))
     body = {
         "limit": 5,
         "since": "x",
         "filter": {"generic_search_term": "pub", "room_types": [None]},
     }
     assert world.elsewhere.asked == [("public_rooms", ("hs2", body))]
-    world.run(world.published.page(Search(), ServerName("hs1")))
+    world.run(world.actions.published.page(Search(), ServerName("hs1")))
     assert len(world.elsewhere.asked) == 1

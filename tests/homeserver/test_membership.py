@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from minihs.events.ids import RoomID, ServerName, UserID
+from minihs.events.ids import EventID, RoomID, ServerName, UserID
 from minihs.events.versions import ROOM_VERSIONS
 from minihs.homeserver.errors import (
     BadContent,
@@ -18,6 +18,7 @@ from minihs.homeserver.errors import (
     Unavailable,
     UnknownRoom,
 )
+from minihs.homeserver.member_change import MemberChange
 from tests.support.rooms_world import RoomsWorld
 
 ALICE, BOB, CAROL, GUEST = (
@@ -36,6 +37,14 @@ def room(world: RoomsWorld, **body: Any) -> RoomID:
 
 def public(world: RoomsWorld, **body: Any) -> RoomID:
     return room(world, preset="public_chat", **body)
+
+
+def change(
+    world: RoomsWorld, sender: UserID, room_id: RoomID, target: UserID, content: dict[str, Any]
+) -> EventID:
+    wanted = MemberChange(room_id=room_id, sender=sender, target=target, content=content)
+    event_id: EventID = world.run(world.membership.change(wanted))
+    return event_id
 
 
 @EVERY_VERSION
@@ -118,11 +127,11 @@ def test_a_room_is_forgotten_only_after_it_was_left() -> None:
     room_id = public(world)
     world.run(world.membership.join(BOB, room_id))
     with pytest.raises(StillInRoom):
-        world.run(world.membership.forget(BOB, room_id))
+        world.run(world.actions.forgetting.forget(BOB, room_id))
     world.run(world.membership.leave(BOB, room_id))
-    world.run(world.membership.forget(BOB, room_id))
+    world.run(world.actions.forgetting.forget(BOB, room_id))
     assert world.forgotten == [BOB]
-    world.run(world.membership.forget(BOB, RoomID("!never:hs1")))
+    world.run(world.actions.forgetting.forget(BOB, RoomID("!never:hs1")))
     world.run(world.membership.join(BOB, room_id))
     assert world.membership_of(room_id, BOB) == "join"
 
@@ -156,11 +165,11 @@ def test_a_room_that_is_not_here_is_joined_through_the_servers_that_are_named() 
 
 def test_an_unknown_room_without_a_server_to_ask_is_unknown() -> None:
     world = RoomsWorld()
-    for change in (world.membership.join, world.membership.knock):
+    for enter in (world.membership.join, world.membership.knock):
         with pytest.raises(UnknownRoom):
-            world.run(change(BOB, RoomID("!nowhere:hs1")))
+            world.run(enter(BOB, RoomID("!nowhere:hs1")))
         with pytest.raises(UnknownRoom):
-            world.run(change(BOB, RoomID("!31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH3ogLM")))
+            world.run(enter(BOB, RoomID("!31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH3ogLM")))
     assert world.elsewhere.asked == []
 
 
@@ -262,7 +271,7 @@ def test_members_of_an_allowed_room_join_a_restricted_one_and_a_local_user_vouch
     content = world.state_content(room_id, "m.room.member", BOB)
     assert content == {"membership": "join", "join_authorised_via_users_server": ALICE}
     world.profiles[BOB] = {"displayname": "Bob"}
-    world.run(world.membership.update_profile(BOB))
+    world.run(world.actions.every_room.update_profile(BOB))
     assert world.state_content(room_id, "m.room.member", BOB) == {"membership": "join", "displayname": "Bob"}
 
 
@@ -352,7 +361,7 @@ def test_setting_the_state_event_goes_the_same_ways() -> None:
     room_id = restricted(world, club)
     world.run(world.membership.join(BOB, club))
     forged = {"membership": "join", "join_authorised_via_users_server": BOB, "displayname": "B"}
-    event_id = world.run(world.membership.change(BOB, room_id, BOB, forged))
+    event_id = change(world, BOB, room_id, BOB, forged)
     event = world.run(world.rooms.state_event(room_id, "m.room.member", BOB))
     assert event.event_id == event_id
     assert event.content == {
@@ -360,12 +369,12 @@ def test_setting_the_state_event_goes_the_same_ways() -> None:
         "displayname": "B",
         "join_authorised_via_users_server": ALICE,
     }
-    world.run(world.membership.change(ALICE, room_id, CAROL, {"membership": "invite"}))
+    change(world, ALICE, room_id, CAROL, {"membership": "invite"})
     assert [what for what, _ in world.elsewhere.asked] == ["invite"]
-    world.run(world.membership.change(ALICE, room_id, BOB, {"membership": "ban"}))
-    world.run(world.membership.change(ALICE, room_id, BOB, {"membership": "leave"}))
+    change(world, ALICE, room_id, BOB, {"membership": "ban"})
+    change(world, ALICE, room_id, BOB, {"membership": "leave"})
     with pytest.raises(Forbidden, match="not in this room"):
-        world.run(world.membership.change(ALICE, room_id, BOB, {"membership": "leave"}))
+        change(world, ALICE, room_id, BOB, {"membership": "leave"})
 
 
 @pytest.mark.parametrize(
@@ -382,8 +391,8 @@ def test_a_membership_of_the_wrong_shape_is_bad_content(content: dict[str, Any])
     world = RoomsWorld()
     room_id = public(world)
     with pytest.raises(BadContent):
-        world.run(world.membership.change(BOB, room_id, BOB, content))
-    world.run(world.membership.change(BOB, room_id, BOB, {"membership": "join", "displayname": "1"}))
+        change(world, BOB, room_id, BOB, content)
+    change(world, BOB, room_id, BOB, {"membership": "join", "displayname": "1"})
 
 
 def test_nobody_joins_or_knocks_for_somebody_else() -> None:
@@ -391,7 +400,7 @@ def test_nobody_joins_or_knocks_for_somebody_else() -> None:
     room_id = public(world)
     for wanted in ("join", "knock"):
         with pytest.raises(Forbidden) as refused:
-            world.run(world.membership.change(ALICE, room_id, BOB, {"membership": wanted}))
+            change(world, ALICE, room_id, BOB, {"membership": wanted})
         assert refused.value.rule is not None
 
 
@@ -402,12 +411,12 @@ def test_a_changed_profile_is_sent_into_every_joined_room_once() -> None:
     world = RoomsWorld()
     rooms = [public(world), public(world)]
     world.profiles[ALICE] = {"displayname": "Alice", "avatar_url": "mxc://hs1/a"}
-    world.run(world.membership.update_profile(ALICE))
+    world.run(world.actions.every_room.update_profile(ALICE))
     committed = len(world.observer.committed)
-    world.run(world.membership.update_profile(ALICE))
+    world.run(world.actions.every_room.update_profile(ALICE))
     assert len(world.observer.committed) == committed
     world.profiles[ALICE] = {"displayname": "Al"}
-    world.run(world.membership.update_profile(ALICE))
+    world.run(world.actions.every_room.update_profile(ALICE))
     for room_id in rooms:
         assert world.state_content(room_id, "m.room.member", ALICE) == {
             "membership": "join",
@@ -421,6 +430,6 @@ def test_leaving_everything_leaves_rejects_and_takes_back_and_survives_a_refusal
     world.run(world.membership.join(BOB, joined))
     world.run(world.elsewhere.write(AFAR, BOB, "knock", BOB))
     world.elsewhere.refusal = Unavailable("hs3 does not answer.")
-    world.run(world.membership.leave_all(BOB))
+    world.run(world.actions.every_room.leave_all(BOB))
     assert [what for what, _ in world.elsewhere.asked] == ["leave"]
     assert (world.membership_of(joined, BOB), world.membership_of(invited, BOB)) == ("leave", "leave")

@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from minihs.events.ids import RoomID, UserID
+from minihs.events.ids import RoomID
 from minihs.homeserver.errors import StillInRoom, Unavailable, UnknownRoom
-from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.store.purges import PurgeStore
 from minihs.store.receipts import ReceiptStore
 from minihs.store.writer import Batch, WriterStopped
-from tests.support.federated import FederatedServer, Wire
+from tests.support.federated import FederatedServer, Wire, member_change
 
 ALICE, BOB = "@alice:hs1", "@bob:hs2"
 
@@ -139,14 +138,7 @@ def test_an_invite_that_comes_while_the_room_is_going_stays(hs1: FederatedServer
     remove = purges._remove
 
     async def invited_meanwhile(row: Any) -> None:
-        draft = EventDraft(
-            room_id=room_id,
-            sender=UserID(BOB),
-            type="m.room.member",
-            state_key=ALICE,
-            content={"membership": "invite"},
-        )
-        await hs2.federation.remote_memberships.invite_remote(draft)
+        await hs2.federation.remote_memberships.invite_remote(member_change("invite", BOB, room_id, ALICE))
         await remove(row)
 
     purges._remove = invited_meanwhile  # type: ignore[method-assign]

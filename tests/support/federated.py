@@ -20,6 +20,7 @@ from minihs.events.signatures import BadSignature, required_signers, verify_pdu
 from minihs.federation.client import RemoteRefusal, Unreachable, wrong_shape
 from minihs.federation.key_documents import KeysUnavailable
 from minihs.homeserver.elsewhere.opening import InboundFederation, make_inbound_federation
+from minihs.homeserver.member_change import MemberChange
 from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
 from minihs.homeserver.room_actions.room_summaries import RoomSummaries
 from minihs.homeserver.rooms.opening import RoomService
@@ -124,6 +125,18 @@ class WireClient:
         if hasattr(answer, "__await__"):
             answer = await answer
         return json.loads(json.dumps(answer))
+
+
+def member_change(
+    membership: str, sender: str, room_id: str, target: str | None = None, **content: Any
+) -> MemberChange:
+    """What `sender` makes of `target`, or of themselves."""
+    return MemberChange(
+        room_id=RoomID(room_id),
+        sender=UserID(sender),
+        target=UserID(target or sender),
+        content={"membership": membership, **content},
+    )
 
 
 def _shaped(shape: Any, destination: ServerName, answer: Any) -> Any:
@@ -249,10 +262,7 @@ class FederatedServer(RoomServer):
         """Join through other servers."""
         self.run(
             self.federation.remote_memberships.join_remote(
-                RoomID(room_id),
-                UserID(user_id),
-                [ServerName(name) for name in via],
-                {"membership": "join", **content},
+                member_change("join", user_id, room_id, **content), [ServerName(name) for name in via]
             )
         )
 

@@ -13,24 +13,18 @@ from urllib.parse import quote
 from minihs.events.event import Event
 from minihs.events.ids import DeviceID, EventID, RoomAlias, RoomID, ServerName, UserID, server_name_of
 from minihs.events.versions import ROOM_VERSIONS
+from minihs.federation.remote_lookups import ToldSpace
 from minihs.homeserver.accounts.invite_permission import InvitePermission
 from minihs.homeserver.accounts.sessions import Requester, UnknownToken
 from minihs.homeserver.elsewhere.protocols import AliasTarget
 from minihs.homeserver.elsewhere.server_acls import ServerACLs
 from minihs.homeserver.errors import Unavailable
 from minihs.homeserver.history.event_format import EventFormat
-from minihs.homeserver.room_actions.creation import RoomCreation
-from minihs.homeserver.room_actions.directory import Directory
+from minihs.homeserver.member_change import MemberChange
 from minihs.homeserver.room_actions.guest_access import GuestAccess
-from minihs.homeserver.room_actions.membership import Membership
-from minihs.homeserver.room_actions.published_rooms import PublishedRooms
+from minihs.homeserver.room_actions.opening import make_room_actions
 from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
 from minihs.homeserver.room_actions.room_summaries import RoomSummaries
-from minihs.homeserver.room_actions.sending import Sending
-from minihs.homeserver.room_actions.third_party_invites import ThirdPartyInvites
-from minihs.homeserver.room_actions.upgrade import RoomUpgrade
-from minihs.homeserver.room_actions.view import RoomView
-from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.homeserver.rooms.service import Rooms
 from minihs.homeserver.transactions import Transactions
 from minihs.http.client_api import (
@@ -50,11 +44,8 @@ from minihs.http.routing import Router
 from minihs.http.site import ApiFactory
 from minihs.platform.clock import Clock
 from minihs.store.account_data import AccountDataStore
-from minihs.store.along import Along
-from minihs.store.directory import DirectoryStore
 from minihs.store.memberships import MembershipStore
 from minihs.store.rooms import RoomStore
-from minihs.store.timeline import TimelineStore
 from minihs.store.transactions import TransactionStore
 from minihs.store.writer import Batch, Writer
 from tests.support.http import HttpDriver, Response
@@ -101,47 +92,18 @@ class Elsewhere:
         if self.refusal is not None:
             raise self.refusal
 
-    async def join_remote(
-        self,
-        room_id: RoomID,
-        user_id: UserID,
-        via: Sequence[ServerName],
-        content: Mapping[str, Any],
-        *,
-        along: Along | None = None,
-    ) -> RoomID:
-        self._ask("join", (room_id, user_id, tuple(via), dict(content)))
-        await self.write(room_id, user_id, "join", user_id)
-        return room_id
+    async def join_remote(self, change: MemberChange, via: Sequence[ServerName]) -> None:
+        await self._change("join", change, via)
 
-    async def knock_remote(
-        self,
-        room_id: RoomID,
-        user_id: UserID,
-        via: Sequence[ServerName],
-        content: Mapping[str, Any],
-        *,
-        along: Along | None = None,
-    ) -> RoomID:
-        self._ask("knock", (room_id, user_id, tuple(via), dict(content)))
-        await self.write(room_id, user_id, "knock", user_id)
-        return room_id
+    async def knock_remote(self, change: MemberChange, via: Sequence[ServerName]) -> None:
+        await self._change("knock", change, via)
 
-    async def leave_remote(
-        self,
-        room_id: RoomID,
-        user_id: UserID,
-        via: Sequence[ServerName],
-        content: Mapping[str, Any],
-        *,
-        along: Along | None = None,
-    ) -> None:
-        self._ask("leave", (room_id, user_id, tuple(via), dict(content)))
-        await self.write(room_id, user_id, "leave", user_id)
+    async def leave_remote(self, change: MemberChange, via: Sequence[ServerName]) -> None:
+        await self._change("leave", change, via)
 
-    async def invite_remote(self, draft: EventDraft, *, along: Along | None = None) -> Event:
-        self._ask("invite", draft)
-        return await self.rooms.send(draft, also=None if along is None else along.also)
+    async def invite_remote(self, change: MemberChange) -> Event:
+        self._ask("invite", change)
+        return await self.rooms.send(change.draft, also=change.also)
 
     async def exchange_third_party_invite(
         self, server: ServerName, room_id: RoomID, partial: Mapping[str, Any]
@@ -155,6 +117,14 @@ class Elsewhere:
     async def public_rooms(self, server: ServerName, query: Mapping[str, Any]) -> Mapping[str, Any]:
         self._ask("public_rooms", (server, dict(query)))
         return {"chunk": []}
+
+    async def told(self, room_id: RoomID, servers: Sequence[ServerName]) -> ToldSpace | None:
+        self._ask("space", (room_id, tuple(servers)))
+        return None
+
+    async def _change(self, what: str, change: MemberChange, via: Sequence[ServerName]) -> None:
+        self._ask(what, (change.room_id, change.target, tuple(via), dict(change.content)))
+        await self.write(change.room_id, change.target, what, change.target)
 
     async def write(self, room_id: RoomID, user_id: UserID, membership: str, sender: str) -> None:
         """A membership of a room that is not here."""
@@ -182,7 +152,6 @@ class RoomsWorld(RoomServer):
         server_name = ServerName("hs1")
         events = self.service.events
         memberships = MembershipStore(self.database.reader)
-        directory_store = DirectoryStore(self.database.reader)
         self.elsewhere = Elsewhere(self.writer, RoomStore(self.database.reader), self.rooms)
 
         async def profile_of(user_id: UserID) -> Mapping[str, Any]:
@@ -191,18 +160,24 @@ class RoomsWorld(RoomServer):
         self.restricted_joins = RestrictedJoins(
             server_name=server_name, rooms=self.rooms, memberships=memberships
         )
-        self.membership = Membership(
+        self.actions = actions = make_room_actions(
             server_name=server_name,
-            rooms=self.rooms,
-            memberships=memberships,
+            clock=self.clock,
+            entropy=self.entropy,
+            reader=self.database.reader,
             writer=self.writer,
+            room_service=self.service,
             restricted_joins=self.restricted_joins,
+            summaries=RoomSummaries(rooms=self.rooms, memberships=memberships),
             invite_permission=InvitePermission(AccountDataStore(self.database.reader)),
-            remote=self.elsewhere,
             profile_of=profile_of,
-            note_forgotten=self.service.purges.note,
             on_forgotten=self.forgotten.append,
+            acls=ServerACLs(self.rooms),
+            remote_membership=self.elsewhere,
+            remote_directory=self.elsewhere,
+            remote_spaces=self.elsewhere,
         )
+        self.membership, self.directory = actions.membership, actions.directory
 
         async def is_guest(user_id: UserID) -> bool:
             return user_id.startswith("@guest")
@@ -212,69 +187,22 @@ class RoomsWorld(RoomServer):
                 server_name=server_name, rooms=self.rooms, membership=self.membership, is_guest=is_guest
             )
         )
-        self.directory = Directory(
-            server_name=server_name,
-            store=directory_store,
-            memberships=memberships,
-            writer=self.writer,
-            rooms=self.rooms,
-            remote=self.elsewhere,
-            clock=self.clock,
-        )
-        self.published = PublishedRooms(
-            server_name=server_name,
-            store=directory_store,
-            writer=self.writer,
-            rooms=self.rooms,
-            directory=self.directory,
-            summaries=RoomSummaries(rooms=self.rooms, memberships=memberships),
-            remote=self.elsewhere,
-        )
-        self.creation = RoomCreation(
-            server_name=server_name,
-            rooms=self.rooms,
-            membership=self.membership,
-            directory=self.directory,
-            published=directory_store,
-            profile_of=profile_of,
-        )
-        upgrades = RoomUpgrade(
-            rooms=self.rooms,
-            memberships=memberships,
-            creation=self.creation,
-            directory=self.directory,
-            published=directory_store,
-        )
-        self.sending = Sending(
-            rooms=self.rooms, events=events, membership=self.membership, directory=self.directory
-        )
-        view = RoomView(
-            rooms=self.rooms,
-            memberships=memberships,
-            events=events,
-            timeline=TimelineStore(self.database.reader),
-        )
         event_format = EventFormat(events, self.clock)
         transactions = Transactions(TransactionStore(self.database.reader), self.writer, self.clock)
         endpoints: list[Any] = [
-            rooms.CreateRoom(self.creation, ROOM_VERSIONS["12"]),
+            rooms.CreateRoom(actions.creation, ROOM_VERSIONS["12"]),
             membership.Membership(
-                self.membership,
-                self.directory,
-                ThirdPartyInvites(
-                    server_name=server_name,
-                    rooms=self.rooms,
-                    acls=ServerACLs(self.rooms),
-                    remote=self.elsewhere,
-                ),
+                actions.membership, actions.forgetting, actions.directory, actions.third_party_invites
             ),
-            send.Send(self.sending, transactions, self._claim),
-            redaction.Redaction(self.sending, transactions),
-            state.State(view=view, event_format=event_format, sending=self.sending, claim=self._claim),
-            members.Members(view, event_format),
-            aliases.Aliases(self.directory, view),
-            public_rooms.PublicRooms(self.published),
-            upgrade.Upgrade(upgrades),
+            send.Send(actions.sending, transactions, self._claim),
+            redaction.Redaction(actions.sending, transactions),
+            state.State(
+                view=actions.view, event_format=event_format, sending=actions.sending, claim=self._claim
+            ),
+            members.Members(actions.view, event_format),
+            aliases.Aliases(actions.directory, actions.view),
+            public_rooms.PublicRooms(actions.published),
+            upgrade.Upgrade(actions.upgrade),
         ]
         router = Router(route for endpoint in endpoints for route in endpoint.routes())
         clock: Clock = self.clock

@@ -187,7 +187,7 @@ def test_rejected_invites_go_too(story: Story) -> None:
 
 def test_a_deactivated_account_keeps_no_room(story: Story) -> None:
     story.forget(story.leaving, story.alice)
-    users = story.world["hs1"].server.parts.users
+    users = story.world["hs1"].server.parts.accounts.users
     story.world.run(users.deactivate(UserID(story.carol.user_id)), "the end of an account")
     story.pass_time()
     assert story.gone()

@@ -44,7 +44,7 @@ async def _nowhere(_user_id: UserID) -> None:
 class Profiles:
     """Profiles of local users, and, through `remote`, of others.
 
-    `propagate` is awaited when what member events repeat has changed (`Membership.update_profile`).
+    `propagate` is awaited when what member events repeat has changed (`EveryRoom.update_profile`).
     """
 
     def __init__(

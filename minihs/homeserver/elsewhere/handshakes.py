@@ -14,8 +14,6 @@ from minihs.events.versions import SUPPORTED, RoomVersion, why_unsupported
 from minihs.homeserver.errors import HomeserverError, InvalidParam, Unavailable
 from minihs.homeserver.rooms.service import Rooms
 
-AUTHORISED_VIA = "join_authorised_via_users_server"
-
 # What tells a person which room they are invited to (client-server API, "Stripped state").
 IDENTIFYING_STATE: tuple[StateKey, ...] = (
     ("m.room.create", ""),

@@ -17,8 +17,7 @@ from minihs.events.ids import RoomAlias, RoomID, ServerName, UserID
 if TYPE_CHECKING:
     from minihs.events.event import Event
     from minihs.federation.remote_lookups import ToldSpace
-    from minihs.homeserver.rooms.drafts import EventDraft
-    from minihs.store.along import Along
+    from minihs.homeserver.member_change import MemberChange
 
 
 class AliasTarget(msgspec.Struct, frozen=True):
@@ -34,50 +33,27 @@ class RemoteMembership(Protocol):
     Each raises `federation.client.RemoteRefusal` (the last refusal) when a server said no, and
     `homeserver.errors.Unavailable` when none of them could be asked. Each returns when the change is durable
     here, the row of `memberships` included. `via` are servers to ask, in order, without our own and without
-    repeats; an implementation may try more of them (the inviter's, those it knows from the room's past).
+    repeats.
 
-    `along` is stored in the batch that makes the change durable here. The other server is asked before: when
-    the process dies in between, whoever asks again asks it again, and that changes nothing for anybody.
+    What goes along with a change is stored in the batch that makes it durable here. The other server is asked
+    before: when the process dies in between, whoever asks again asks it again, and that changes nothing for
+    anybody.
     """
 
-    async def join_remote(
-        self,
-        room_id: RoomID,
-        user_id: UserID,
-        via: Sequence[ServerName],
-        content: Mapping[str, Any],
-        *,
-        along: Along | None = None,
-    ) -> RoomID:
-        """Join (make_join, send_join); `content` is the member event's (`membership`, profile, `reason`)."""
+    async def join_remote(self, change: MemberChange, via: Sequence[ServerName]) -> None:
+        """Join (make_join, send_join)."""
 
-    async def leave_remote(
-        self,
-        room_id: RoomID,
-        user_id: UserID,
-        via: Sequence[ServerName],
-        content: Mapping[str, Any],
-        *,
-        along: Along | None = None,
-    ) -> None:
+    async def leave_remote(self, change: MemberChange, via: Sequence[ServerName]) -> None:
         """Reject an invite, or rescind a knock, with make_leave/send_leave.
 
         Always succeeds for the user: when every server refuses or is away, the membership is ended on this
         server alone, so that an invite from a server that is gone does not stay for ever.
         """
 
-    async def knock_remote(
-        self,
-        room_id: RoomID,
-        user_id: UserID,
-        via: Sequence[ServerName],
-        content: Mapping[str, Any],
-        *,
-        along: Along | None = None,
-    ) -> RoomID:
+    async def knock_remote(self, change: MemberChange, via: Sequence[ServerName]) -> None:
         """Knock with make_knock/send_knock."""
 
-    async def invite_remote(self, draft: EventDraft, *, along: Along | None = None) -> Event:
+    async def invite_remote(self, change: MemberChange) -> Event:
         """Invite a user of another server to a room that we are in.
 
         The event is built and authorised here, signed by the other server as well (`PUT /invite`), and then

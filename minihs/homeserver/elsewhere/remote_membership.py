@@ -1,22 +1,22 @@
 """Membership changes through other servers: joins, knocks, leaves and invites over federation.
 
-The implementation of `remote.RemoteMembership`. Source: Server-Server API, "Joining Rooms", "Knocking upon a
-room", "Inviting to a room", "Leaving Rooms (Rejecting Invites)".
+The implementation of `protocols.RemoteMembership`. Source: Server-Server API, "Joining Rooms", "Knocking
+upon a room", "Inviting to a room", "Leaving Rooms (Rejecting Invites)".
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from minihs.events.build import build_event
 from minihs.events.event import Event, InvalidEvent, parse_event
-from minihs.events.ids import EventID, RoomID, ServerName, UserID, server_name_of
+from minihs.events.ids import EventID, RoomID, ServerName, server_name_of
 from minihs.events.signatures import Signer
 from minihs.events.versions import SUPPORTED, RoomVersion
 from minihs.federation.admission import Admission, Dropped
@@ -27,10 +27,11 @@ from minihs.federation.outliers import Outliers
 from minihs.federation.receiver import CannotDecide
 from minihs.federation.remote_rooms import RemoteRooms, Template
 from minihs.homeserver.elsewhere.distant_rooms import DistantRooms, stripped
-from minihs.homeserver.elsewhere.handshakes import AUTHORISED_VIA, identifying_state
+from minihs.homeserver.elsewhere.handshakes import identifying_state
 from minihs.homeserver.errors import Forbidden, Unavailable, UnknownRoom
+from minihs.homeserver.member_change import AUTHORISED_VIA, MEMBER, MemberChange
 from minihs.homeserver.rooms.purging import RoomPurges
-from minihs.homeserver.rooms.service import EventDraft, Rooms
+from minihs.homeserver.rooms.service import Rooms
 from minihs.platform.clock import Clock
 from minihs.platform.lanes import LaneFull, Lanes
 from minihs.store.along import Along
@@ -47,8 +48,8 @@ _WITH_KNOCKING = [version.id for version in SUPPORTED.values() if version.knocki
 Result = TypeVar("Result")
 
 
-class _TemplateFields(msgspec.Struct, frozen=True):
-    """What of a template goes into our event; the rest we know ourselves."""
+class _Place(msgspec.Struct, frozen=True):
+    """What of a template goes into our event: where in the graph it stands, and who vouches for a join."""
 
     depth: int
     prev_events: list[EventID]
@@ -56,12 +57,11 @@ class _TemplateFields(msgspec.Struct, frozen=True):
     content: dict[str, Any]
 
 
-@dataclass(slots=True)
-class _Joins:
+class _Joins(msgspec.Struct):
     """Joins to one room that are under way, and who waits for their end."""
 
     number: int = 0
-    waiting: list[Deferred[None]] = field(default_factory=list)
+    waiting: list[Deferred[None]] = msgspec.field(default_factory=list)
 
 
 class RemoteMemberships:
@@ -100,21 +100,14 @@ class RemoteMemberships:
             joins.waiting.append(settled)
             await settled
 
-    async def join_remote(
-        self,
-        room_id: RoomID,
-        user_id: UserID,
-        via: Sequence[ServerName],
-        content: Mapping[str, Any],
-        *,
-        along: Along | None = None,
-    ) -> RoomID:
+    async def join_remote(self, change: MemberChange, via: Sequence[ServerName]) -> None:
         """See `RemoteMembership`. Joins to one room go one after another: the second finds us in the room."""
+        room_id = change.room_id
         self._purges.keep(room_id)
         joins = self._under_way.setdefault(room_id, _Joins())
         joins.number += 1
         try:
-            await self._joins.run(room_id, lambda: self._join(room_id, user_id, via, content, along))
+            await self._joins.run(room_id, lambda: self._join(change, via))
         except LaneFull as full:
             raise Unavailable("Too many joins to this room are under way. Please try again.") from full
         finally:
@@ -124,66 +117,40 @@ class RemoteMemberships:
                 del self._under_way[room_id]
                 for settled in joins.waiting:
                     settled.callback(None)
-        return room_id
 
-    async def leave_remote(
-        self,
-        room_id: RoomID,
-        user_id: UserID,
-        via: Sequence[ServerName],
-        content: Mapping[str, Any],
-        *,
-        along: Along | None = None,
-    ) -> None:
+    async def leave_remote(self, change: MemberChange, via: Sequence[ServerName]) -> None:
         """See `RemoteMembership`."""
-
-        async def leave(server: ServerName) -> Event:
-            template = await self._remote.make("leave", server, room_id, user_id, ())
-            event = self._event(server, template, room_id, user_id, content)
-            await self._remote.send_leave(server, room_id, event.event_id, event.pdu)
-            return event
-
         try:
-            event = await self._ask_in_turn(via, leave)
+            event = await self._ask_in_turn(via, lambda server: self._leave_through(server, change))
         except (RemoteRefusal, Unavailable, UnknownRoom) as problem:
             log.info(
                 "{user_id} leaves {room_id} here alone: {problem}",
-                user_id=user_id,
-                room_id=room_id,
+                user_id=change.target,
+                room_id=change.room_id,
                 problem=problem,
             )
-            event = await self._leave_of_our_own(room_id, user_id, content)
-        await self._distant_rooms.record(event, along=along)
+            event = await self._leave_of_our_own(change)
+        await self._distant_rooms.record(event, along=change.along)
 
-    async def knock_remote(
-        self,
-        room_id: RoomID,
-        user_id: UserID,
-        via: Sequence[ServerName],
-        content: Mapping[str, Any],
-        *,
-        along: Along | None = None,
-    ) -> RoomID:
+    async def knock_remote(self, change: MemberChange, via: Sequence[ServerName]) -> None:
         """See `RemoteMembership`."""
+        room_id = change.room_id
 
         async def knock(server: ServerName) -> tuple[Event, list[dict[str, Any]]]:
-            template = await self._remote.make("knock", server, room_id, user_id, _WITH_KNOCKING)
-            event = self._event(server, template, room_id, user_id, content)
+            template = await self._remote.make("knock", server, room_id, change.target, _WITH_KNOCKING)
+            event = self._event(server, template, change)
             told = await self._remote.send_knock(server, room_id, event.event_id, event.pdu)
             genuine = await self._admission.admit_all(told, event.version, room_id)
             return event, [stripped(one) for one in genuine.events.values() if one.is_state]
 
         event, told = await self._ask_in_turn(via, knock)
-        await self._distant_rooms.record(event, [*told, stripped(event)], along=along)
-        return room_id
+        await self._distant_rooms.record(event, [*told, stripped(event)], along=change.along)
 
-    async def invite_remote(self, draft: EventDraft, *, along: Along | None = None) -> Event:
+    async def invite_remote(self, change: MemberChange) -> Event:
         """See `RemoteMembership`."""
-        event = await self._rooms.build(draft)
-        if event.state_key is None:
-            raise TypeError("an invite is a state event")
-        server = server_name_of(event.state_key)
-        told = await identifying_state(self._rooms, event.room_id, ("m.room.member", event.sender))
+        event = await self._rooms.build(change.draft)
+        server = server_name_of(change.target)
+        told = await identifying_state(self._rooms, event.room_id, (MEMBER, event.sender))
         try:
             pdu = await self._remote.invite(
                 server,
@@ -201,7 +168,7 @@ class RemoteMemberships:
         # Of the answer we keep the signature alone: anything else in it need not be what we sent.
         signatures = {**event.pdu["signatures"], server: signed.pdu["signatures"][server]}
         event = self._admission.parse({**event.pdu, "signatures": signatures}, event.version, event.room_id)
-        await self._put_into_room(self._signer.server_name, event, along)
+        await self._put_into_room(self._signer.server_name, event, change.along)
         return event
 
     async def exchange_third_party_invite(
@@ -213,76 +180,55 @@ class RemoteMemberships:
         except Unreachable as problem:
             raise Unavailable(f"{server} could not be asked for the invite: {problem}") from problem
 
-    async def _join(
-        self,
-        room_id: RoomID,
-        user_id: UserID,
-        via: Sequence[ServerName],
-        content: Mapping[str, Any],
-        along: Along | None,
-    ) -> None:
-        if await self._rooms.is_resident(room_id) and await self._join_here(room_id, user_id, content, along):
+    async def _join(self, change: MemberChange, via: Sequence[ServerName]) -> None:
+        if await self._rooms.is_resident(change.room_id) and await self._join_here(change):
             return
         entered: list[ServerName] = []
         try:
-            await self._ask_in_turn(
-                via, lambda server: self._join_through(server, room_id, user_id, content, along, entered)
-            )
+            await self._ask_in_turn(via, lambda server: self._join_through(server, change, entered))
         except WriterStopped:
             raise  # this process is ending and asks nobody any more
         except Exception:
             if entered:
-                await self._take_back(entered[-1], room_id, user_id)
+                await self._take_back(entered[-1], change)
             raise
 
-    async def _join_here(
-        self, room_id: RoomID, user_id: UserID, content: Mapping[str, Any], along: Along | None
-    ) -> bool:
+    async def _join_here(self, change: MemberChange) -> bool:
         """Join a room that we have entered while this join was waiting; False if others must vouch."""
-        current = await self._rooms.state_event(room_id, "m.room.member", user_id)
+        current = await self._rooms.state_event(change.room_id, MEMBER, change.target)
         if current is not None and current.membership == "join":
             return True
-        draft = EventDraft(
-            room_id=room_id,
-            sender=user_id,
-            type="m.room.member",
-            state_key=user_id,
-            content=content,
-            delay_id=None if along is None else along.delay_id,
-            was_future=along is not None and along.was_future,
-        )
         try:
-            await self._rooms.send(draft, also=None if along is None else along.also)
+            await self._rooms.send(change.draft, also=change.also)
         except Forbidden:
             return False
         return True
 
-    async def _take_back(self, server: ServerName, room_id: RoomID, user_id: UserID) -> None:
+    async def _take_back(self, server: ServerName, join: MemberChange) -> None:
         """Leave a room that others may count us in although we could not enter it; as far as possible."""
         try:
-            template = await self._remote.make("leave", server, room_id, user_id, ())
-            event = self._event(server, template, room_id, user_id, {"membership": "leave"})
-            await self._remote.send_leave(server, room_id, event.event_id, event.pdu)
+            await self._leave_through(server, replace(join, content={"membership": "leave"}))
         except (RemoteRefusal, Unreachable) as problem:
             log.warn(
                 "{user_id} may be in {room_id} for others, but is not here: {problem}",
-                user_id=user_id,
-                room_id=room_id,
+                user_id=join.target,
+                room_id=join.room_id,
                 problem=problem,
             )
 
+    async def _leave_through(self, server: ServerName, change: MemberChange) -> Event:
+        template = await self._remote.make("leave", server, change.room_id, change.target, ())
+        event = self._event(server, template, change)
+        await self._remote.send_leave(server, change.room_id, event.event_id, event.pdu)
+        return event
+
     async def _join_through(
-        self,
-        server: ServerName,
-        room_id: RoomID,
-        user_id: UserID,
-        content: Mapping[str, Any],
-        along: Along | None,
-        entered: list[ServerName],
+        self, server: ServerName, change: MemberChange, entered: list[ServerName]
     ) -> None:
         """One handshake; notes in `entered` a server that may have let us in, also if the rest goes wrong."""
+        room_id, user_id = change.room_id, change.target
         template = await self._remote.make("join", server, room_id, user_id, list(SUPPORTED))
-        event = self._event(server, template, room_id, user_id, content)
+        event = self._event(server, template, change)
         try:
             reply = await self._remote.send_join(server, room_id, event.event_id, event.pdu)
         except (Unreachable, RemoteRefusal) as problem:
@@ -297,10 +243,10 @@ class RemoteMemberships:
             raise Unreachable(f"{server} let {user_id} in, but its reply is not good. {bad}") from bad
         if await self._rooms.is_resident(room_id):
             # Others had to vouch. What we have of the room is as good as theirs, and may be newer.
-            await self._put_into_room(server, joined.event, along)
+            await self._put_into_room(server, joined.event, change.along)
             return
         await self._rooms.adopt(
-            event.version, joined.event, joined.state_before, joined.outliers, along=along
+            event.version, joined.event, joined.state_before, joined.outliers, along=change.along
         )
 
     async def _put_into_room(self, origin: ServerName, event: Event, along: Along | None) -> None:
@@ -316,56 +262,40 @@ class RemoteMemberships:
         if received.standing is not Standing.ACCEPTED:
             raise Forbidden(f"The room no longer allows it: {received.refusal}")
 
-    def _event(
-        self,
-        server: ServerName,
-        template: Template,
-        room_id: RoomID,
-        user_id: UserID,
-        content: Mapping[str, Any],
-    ) -> Event:
+    def _event(self, server: ServerName, template: Template, change: MemberChange) -> Event:
         """Our signed member event on the place in the graph that the template gives it; Unreachable when
         the template makes no event."""
         version = SUPPORTED.get(template.room_version)
         if version is None:
             raise Unreachable(f"{server} offers room version {template.room_version!r}.")
         try:
-            place = msgspec.convert(template.event, _TemplateFields)
-            wanted = dict(content)
+            place = msgspec.convert(template.event, _Place)
+            wanted = dict(change.content)
             if AUTHORISED_VIA in place.content and wanted.get("membership") == "join":
                 wanted[AUTHORISED_VIA] = place.content[AUTHORISED_VIA]
-            event = build_event(
-                version=version,
-                signer=self._signer,
-                room_id=room_id,
-                type="m.room.member",
-                sender=user_id,
-                content=wanted,
-                state_key=user_id,
-                origin_server_ts=self._clock.wall_ms(),
-                depth=place.depth,
-                prev_events=place.prev_events,
-                auth_events=place.auth_events,
-            )
+            event = self._signed(replace(change, content=wanted), version, place)
             return parse_event(event.pdu, version)
         except (msgspec.ValidationError, InvalidEvent) as error:
             raise Unreachable(f"{server} gave a template that makes no event: {error}") from error
 
-    async def _leave_of_our_own(self, room_id: RoomID, user_id: UserID, content: Mapping[str, Any]) -> Event:
+    async def _leave_of_our_own(self, change: MemberChange) -> Event:
         """A leave that no other server ever sees, to end the membership here."""
-        version = await self._version_of(room_id)
+        nowhere = _Place(depth=1, prev_events=[], auth_events=[], content={})
+        return self._signed(change, await self._version_of(change.room_id), nowhere)
+
+    def _signed(self, change: MemberChange, version: RoomVersion, place: _Place) -> Event:
         return build_event(
             version=version,
             signer=self._signer,
-            room_id=room_id,
-            type="m.room.member",
-            sender=user_id,
-            content=dict(content),
-            state_key=user_id,
+            room_id=change.room_id,
+            type=MEMBER,
+            sender=change.sender,
+            content=dict(change.content),
+            state_key=change.target,
             origin_server_ts=self._clock.wall_ms(),
-            depth=1,
-            prev_events=(),
-            auth_events=(),
+            depth=place.depth,
+            prev_events=place.prev_events,
+            auth_events=place.auth_events,
         )
 
     async def _version_of(self, room_id: RoomID) -> RoomVersion:

@@ -20,7 +20,6 @@ from minihs.federation.admission import Admission, Dropped, Unverifiable
 from minihs.federation.inbound import InboundEvents
 from minihs.federation.receiver import CannotDecide
 from minihs.homeserver.elsewhere.handshakes import (
-    AUTHORISED_VIA,
     IncompatibleRoomVersion,
     identifying_state,
     member_event,
@@ -29,6 +28,7 @@ from minihs.homeserver.elsewhere.handshakes import (
 from minihs.homeserver.elsewhere.server_acls import ServerACLs
 from minihs.homeserver.elsewhere.serving import RoomServing, StateAnswer
 from minihs.homeserver.errors import Forbidden, InvalidParam, UnableToGrantJoin, Unavailable, UnknownRoom
+from minihs.homeserver.member_change import AUTHORISED_VIA
 from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
 from minihs.homeserver.rooms.service import EventDraft, Rooms
 from minihs.platform.lanes import LaneFull

@@ -34,8 +34,9 @@ from minihs.homeserver.errors import (
     RoomInUse,
     Unavailable,
 )
+from minihs.homeserver.member_change import MEMBER
 from minihs.homeserver.room_actions.directory import CANONICAL_ALIAS, Directory, listed_aliases
-from minihs.homeserver.room_actions.membership import MEMBER, Membership, ProfileOf
+from minihs.homeserver.room_actions.membership import Membership, ProfileOf
 from minihs.homeserver.room_actions.state_content import check_state_content
 from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.homeserver.rooms.service import Rooms

@@ -1,4 +1,7 @@
-"""Which other servers may know a room that ours cannot speak for. Names are gathered; nobody is asked."""
+"""Which server can act in a room: ours, or which others are to be asked to.
+
+Names are gathered; nobody is asked.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,40 @@ MAX_KNOWN_SERVERS = 10
 
 
 class KnownServers:
-    """Names servers to ask about a room."""
+    """Names servers to ask about a room. `row` is what the user who wants to act is to it."""
 
     def __init__(self, *, server_name: ServerName, rooms: Rooms, memberships: MembershipStore) -> None:
         self._server_name = server_name
         self._rooms = rooms
         self._memberships = memberships
+
+    async def is_here(self, room_id: RoomID, row: MembershipRow | None) -> bool:
+        """Whether this server can act in the room by itself.
+
+        It can when somebody of it is joined. A room that everybody has left still is here, unless another
+        server has invited the user since: then somebody is back whom we have not heard of.
+        """
+        if await self._rooms.is_resident(room_id):
+            return True
+        try:
+            others = await self._rooms.joined_servers(room_id)
+        except UnknownRoom:
+            return False
+        invited_from_afar = (
+            row is not None and row.membership == "invite" and server_name_of(row.sender) != self._server_name
+        )
+        return not others and not invited_from_afar
+
+    async def to_enter_through(
+        self, room_id: RoomID, row: MembershipRow | None, via: Sequence[ServerName]
+    ) -> tuple[ServerName, ...]:
+        """`to_ask`, of which there must be one: UnknownRoom says how to name one."""
+        servers = await self.to_ask(room_id, row, via)
+        if not servers:
+            raise UnknownRoom(
+                f"This server does not know the room {room_id}. Name servers that are in it with via."
+            )
+        return servers
 
     async def to_ask(
         self, room_id: RoomID, row: MembershipRow | None, via: Sequence[ServerName]

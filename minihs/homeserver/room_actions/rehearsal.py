@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from minihs.events.event import Event
-from minihs.events.ids import RoomID, ServerName, UserID
+from minihs.events.ids import ServerName
 from minihs.homeserver.accounts.invite_permission import InvitePermission
+from minihs.homeserver.member_change import MemberChange
 from minihs.homeserver.room_actions.directory import Directory
 from minihs.homeserver.room_actions.membership import Membership, ProfileOf
 from minihs.homeserver.room_actions.restricted_joins import RestrictedJoins
@@ -18,10 +19,9 @@ from minihs.homeserver.rooms.building import Judged
 from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.homeserver.rooms.rehearsal import Rehearsed
 from minihs.homeserver.rooms.service import Rooms
-from minihs.store.along import Along
 from minihs.store.events import EventStore
 from minihs.store.memberships import MembershipStore
-from minihs.store.writer import Batch, Writer
+from minihs.store.writer import Batch
 
 
 class NeedsAnotherServer(Exception):
@@ -53,7 +53,6 @@ def make_rehearsal(
     events: EventStore,
     memberships: MembershipStore,
     invite_permission: InvitePermission,
-    writer: Writer,
     profile_of: ProfileOf,
     directory: Directory,
 ) -> Rehearsal:
@@ -62,13 +61,10 @@ def make_rehearsal(
         server_name=server_name,
         rooms=rehearsed,
         memberships=memberships,
-        writer=writer,
         restricted_joins=RestrictedJoins(server_name=server_name, rooms=rehearsed, memberships=memberships),
         invite_permission=invite_permission,
         remote=_NobodyElsewhere(rehearsed),
         profile_of=profile_of,
-        note_forgotten=_nothing,
-        on_forgotten=_nobody,
     )
     return Rehearsal(Sending(rooms=rehearsed, events=events, membership=membership, directory=directory))
 
@@ -79,25 +75,21 @@ class _NobodyElsewhere:
     def __init__(self, rehearsed: Rooms) -> None:
         self._rehearsed = rehearsed
 
-    async def join_remote(self, *_change: Any, **_named: Any) -> NoReturn:
+    async def join_remote(self, *_asked: Any) -> NoReturn:
         raise NeedsAnotherServer("Another server must let the user in.")
 
-    async def leave_remote(self, *_change: Any, **_named: Any) -> NoReturn:
+    async def leave_remote(self, *_asked: Any) -> NoReturn:
         raise NeedsAnotherServer("A server that is in the room must take the user's leave.")
 
-    async def knock_remote(self, *_change: Any, **_named: Any) -> NoReturn:
+    async def knock_remote(self, *_asked: Any) -> NoReturn:
         raise NeedsAnotherServer("A server that is in the room must take the knock.")
 
-    async def exchange_third_party_invite(self, *_change: Any, **_named: Any) -> NoReturn:
+    async def exchange_third_party_invite(self, *_asked: Any) -> NoReturn:
         raise NeedsAnotherServer("The inviter's server must issue the invite.")
 
-    async def invite_remote(self, draft: EventDraft, *, along: Along | None = None) -> Event:  # noqa: ARG002
-        return await self._rehearsed.send(draft)
+    async def invite_remote(self, change: MemberChange) -> Event:
+        return await self._rehearsed.send(change.draft)
 
 
-def _nothing(_batch: Batch, _what: Event | RoomID) -> None:
-    """Nothing is stored with an event that is not, and nobody forgets a room."""
-
-
-def _nobody(_user_id: UserID) -> None:
-    """Nobody forgets a room in a rehearsal."""
+def _nothing(_batch: Batch, _event: Event) -> None:
+    """Nothing is stored with an event that is not."""

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from minihs.events.event import Event
 from minihs.events.ids import EventID, InvalidIdentifier, RoomID, UserID, parse_event_id, parse_user_id
 from minihs.homeserver.errors import BadContent, Forbidden, InvalidParam, NotFound
+from minihs.homeserver.member_change import MEMBER, MemberChange
 from minihs.homeserver.room_actions.directory import CANONICAL_ALIAS, Directory
-from minihs.homeserver.room_actions.membership import MEMBER, Membership
+from minihs.homeserver.room_actions.membership import Membership
 from minihs.homeserver.room_actions.state_content import check_state_content
 from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.homeserver.rooms.service import Rooms
@@ -43,14 +44,14 @@ class Sending:
             if draft.type == REDACTION:
                 draft = await self._redaction(draft)
         elif draft.type == MEMBER:
-            return await self._membership.change(
-                draft.sender,
-                draft.room_id,
-                _target(draft.state_key),
-                draft.content,
-                is_guest=is_guest,
+            change = MemberChange(
+                room_id=draft.room_id,
+                sender=draft.sender,
+                target=_target(draft.state_key),
+                content=draft.content,
                 along=None if also is None else Along(also, draft.delay_id, draft.was_future),
             )
+            return await self._membership.change(change, is_guest=is_guest)
         else:
             check_state_content(draft.type, draft.content)
             if draft.type == CANONICAL_ALIAS and not draft.state_key:

@@ -14,10 +14,9 @@ from minihs.events.ids import RoomID, ServerName, UserID, parse_user_id, server_
 from minihs.homeserver.elsewhere.protocols import RemoteMembership
 from minihs.homeserver.elsewhere.server_acls import ServerACLs
 from minihs.homeserver.errors import Forbidden, InvalidParam, UnknownRoom
-from minihs.homeserver.rooms.drafts import EventDraft
+from minihs.homeserver.member_change import MEMBER, MemberChange
 from minihs.homeserver.rooms.service import Rooms
 
-MEMBER = "m.room.member"
 OFFER = "m.room.third_party_invite"
 
 Signed = Mapping[str, Any]
@@ -94,11 +93,10 @@ class ThirdPartyInvites:
         token = signed.get("token")
         offer = await self._rooms.state_event(room_id, OFFER, token) if isinstance(token, str) else None
         name = display_name if offer is None else offer.content.get("display_name")
-        draft = EventDraft(
+        invite = MemberChange(
             room_id=room_id,
             sender=sender,
-            type=MEMBER,
-            state_key=user_id,
+            target=user_id,
             content={
                 "membership": "invite",
                 "third_party_invite": {
@@ -108,6 +106,6 @@ class ThirdPartyInvites:
             },
         )
         if server_name_of(user_id) == self._server_name:
-            await self._rooms.send(draft)
+            await self._rooms.send(invite.draft)
         else:
-            await self._remote.invite_remote(draft)
+            await self._remote.invite_remote(invite)

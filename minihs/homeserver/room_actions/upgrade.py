@@ -13,6 +13,7 @@ from minihs.events.event import Event
 from minihs.events.ids import RoomID, UserID
 from minihs.events.versions import RoomVersion
 from minihs.homeserver.errors import Forbidden, HomeserverError, UnknownRoom
+from minihs.homeserver.member_change import MEMBER
 from minihs.homeserver.room_actions.creation import (
     CREATE,
     POWER_LEVELS,
@@ -21,7 +22,6 @@ from minihs.homeserver.room_actions.creation import (
     default_power_levels,
 )
 from minihs.homeserver.room_actions.directory import CANONICAL_ALIAS, Directory
-from minihs.homeserver.room_actions.membership import MEMBER
 from minihs.homeserver.room_actions.state_content import LEVEL_TABLES, LEVELS
 from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.homeserver.rooms.service import Rooms

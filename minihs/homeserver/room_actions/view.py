@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from minihs.events.ids import EventID, RoomID, UserID
 from minihs.homeserver.errors import Forbidden, UnknownRoom
-from minihs.homeserver.room_actions.membership import MEMBER
+from minihs.homeserver.member_change import MEMBER
 from minihs.homeserver.rooms.service import Rooms
 from minihs.rooms.state_map import StateMap
 from minihs.store.events import EventRow, EventStore

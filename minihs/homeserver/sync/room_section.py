@@ -16,10 +16,11 @@ from minihs.events.ids import EventID, UserID
 from minihs.homeserver.history.event_filter import limit_of, room_predicate
 from minihs.homeserver.history.event_format import Entry, EventFormat, Reader
 from minihs.homeserver.history.room_history import RoomHistory
+from minihs.homeserver.member_change import MEMBER
 from minihs.homeserver.sync.model import SyncRequest
 from minihs.homeserver.sync.plan import RoomPlan
 from minihs.homeserver.sync.positions import StreamToken
-from minihs.homeserver.sync.room_state import MEMBER, LazyLoading, RoomStateReader
+from minihs.homeserver.sync.room_state import LazyLoading, RoomStateReader
 from minihs.store.events import EventStore
 from minihs.store.timeline import StateChangeRow, TimelineStore
 

@@ -17,11 +17,10 @@ from minihs.events.event import StateKey
 from minihs.events.ids import EventID, RoomID, UserID
 from minihs.homeserver.history.event_format import Entry
 from minihs.homeserver.history.event_visibility import FOR_EVER
+from minihs.homeserver.member_change import MEMBER
 from minihs.homeserver.rooms.service import Rooms
 from minihs.homeserver.sync.plan import RoomPlan
 from minihs.store.timeline import StateChangeRow, TimelineStore
-
-MEMBER = "m.room.member"
 
 
 class LazyLoading(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from typing import Any
 
 from minihs.events.event import Event
 from minihs.homeserver.history.event_format import EventFormat, Reader
-from minihs.homeserver.room_actions.membership import MEMBER
+from minihs.homeserver.member_change import MEMBER
 from minihs.homeserver.room_actions.state_content import MEMBERSHIPS
 from minihs.homeserver.room_actions.view import RoomView
 from minihs.homeserver.sync.positions import StreamToken

@@ -9,6 +9,7 @@ import msgspec
 
 from minihs.events.ids import RoomID, ServerName, parse_room_alias, parse_room_id, parse_user_id
 from minihs.homeserver.room_actions.directory import Directory
+from minihs.homeserver.room_actions.forgetting import Forgetting
 from minihs.homeserver.room_actions.membership import Membership as Memberships
 from minihs.homeserver.room_actions.third_party_invites import ThirdPartyInvites
 from minihs.http.client_api.room_requests import only_members, room_id_of, via_of
@@ -63,9 +64,14 @@ class Membership:
     """The endpoints that change or list what users are to rooms."""
 
     def __init__(
-        self, membership: Memberships, directory: Directory, third_party_invites: ThirdPartyInvites
+        self,
+        membership: Memberships,
+        forgetting: Forgetting,
+        directory: Directory,
+        third_party_invites: ThirdPartyInvites,
     ) -> None:
         self._membership = membership
+        self._forgetting = forgetting
         self._directory = directory
         self._third_party_invites = third_party_invites
 
@@ -155,7 +161,7 @@ class Membership:
 
     async def forget(self, request: ApiRequest) -> dict[str, Any]:
         """`POST /rooms/{roomId}/forget`."""
-        await self._membership.forget(request.user.user_id, room_id_of(request))
+        await self._forgetting.forget(request.user.user_id, room_id_of(request))
         return {}
 
     async def joined_rooms(self, request: ApiRequest) -> dict[str, Any]:

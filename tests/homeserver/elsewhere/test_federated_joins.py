@@ -13,7 +13,7 @@ from minihs.federation.client import RemoteRefusal
 from minihs.homeserver.errors import Unavailable, UnknownRoom
 from minihs.store.events import Standing
 from tests.support.deferreds import finish, start
-from tests.support.federated import FederatedServer, Wire
+from tests.support.federated import FederatedServer, Wire, member_change
 
 ALICE, BOB, CAROL, ZOE = "@alice:hs1", "@bob:hs2", "@carol:hs2", "@zoe:hs3"
 
@@ -155,11 +155,11 @@ def test_two_joins_to_one_room_at_once_need_one_handshake() -> None:
     room_id = hs1.create(ALICE)
     join = hs2.federation.remote_memberships.join_remote
     waiting = [
-        start(join(room_id, user, ["hs1"], {"membership": "join"}))  # type: ignore[arg-type, list-item]
+        start(join(member_change("join", user, room_id), [hs1.signer.server_name]))
         for user in (BOB, CAROL, BOB)
     ]
     for done in waiting:
-        assert finish(hs2.clock, done) == room_id
+        finish(hs2.clock, done)
     assert sum("send_join" in path for *_, path in hs2.wire.asked) == 1
     assert hs2.membership(BOB, room_id) == hs2.membership(CAROL, room_id) == "join"
 
@@ -177,7 +177,9 @@ def test_events_that_come_during_a_join_wait_for_it() -> None:
 
     hs1.wire.peers["hs1"] = slowly
     joining = start(
-        hs2.federation.remote_memberships.join_remote(room_id, BOB, ["hs1"], {"membership": "join"})  # type: ignore[arg-type, list-item]
+        hs2.federation.remote_memberships.join_remote(
+            member_change("join", BOB, room_id), [hs1.signer.server_name]
+        )
     )
     hs2.clock.pump([0] * 300)
     message = hs1.send(room_id, ALICE)
@@ -197,7 +199,9 @@ def test_a_transaction_for_a_room_that_is_long_in_joining_is_to_be_repeated() ->
     gate: Deferred[Any] = Deferred()
     hs1.wire.peers["hs1"] = lambda *_: gate
     joining = start(
-        hs2.federation.remote_memberships.join_remote(room_id, BOB, ["hs1"], {"membership": "join"})  # type: ignore[arg-type, list-item]
+        hs2.federation.remote_memberships.join_remote(
+            member_change("join", BOB, room_id), [hs1.signer.server_name]
+        )
     )
     body = {"origin": "hs1", "origin_server_ts": 1, "pdus": [message.pdu]}
     sending = start(hs2.answer("PUT", "/_matrix/federation/v1/send/1", {"": "hs1"}, body))
@@ -347,12 +351,12 @@ def test_a_knock_goes_through_a_resident_server_and_is_answered_with_an_invite()
         ],
     )
     knock = hs2.federation.remote_memberships.knock_remote
-    hs2.run(knock(room_id, BOB, ["hs1"], {"membership": "knock", "reason": "please"}))  # type: ignore[arg-type, list-item]
+    hs2.run(knock(member_change("knock", BOB, room_id, reason="please"), [hs1.signer.server_name]))
     assert hs1.membership(BOB, room_id) == hs2.membership(BOB, room_id) == "knock"
     assert hs2.told == [BOB]
     told = hs2.run(hs2.database.reader.one("SELECT invite_state FROM memberships WHERE user_id = ?", (BOB,)))
     assert b"Behind the door" in told[0]
-    hs1.run(hs1.federation.remote_memberships.invite_remote(_invite(room_id, ALICE, BOB)))
+    hs1.run(hs1.federation.remote_memberships.invite_remote(member_change("invite", ALICE, room_id, BOB)))
     assert hs1.membership(BOB, room_id) == hs2.membership(BOB, room_id) == "invite"
     hs2.join(BOB, room_id, "hs1")
     assert hs2.membership(BOB, room_id) == "join"
@@ -364,7 +368,7 @@ def test_a_knock_is_refused_by_a_kick_that_cites_it() -> None:
         ALICE, extra=[{"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "knock"}}]
     )
     knock = hs2.federation.remote_memberships.knock_remote
-    hs2.run(knock(room_id, BOB, ["hs1"], {"membership": "knock"}))  # type: ignore[arg-type, list-item]
+    hs2.run(knock(member_change("knock", BOB, room_id), [hs1.signer.server_name]))
     kick = hs1.send(room_id, ALICE, "m.room.member", state_key=BOB, content={"membership": "leave"})
     unrelated = hs1.send(room_id, ALICE)
     results = hs2.receive("hs1", unrelated, kick)
@@ -381,18 +385,6 @@ def _draft(room_id: RoomID, sender: str) -> Any:
     from minihs.homeserver.rooms.service import EventDraft
 
     return EventDraft(room_id=room_id, sender=sender, type="m.room.message", content={})  # type: ignore[arg-type]
-
-
-def _invite(room_id: RoomID, sender: str, target: str) -> Any:
-    from minihs.homeserver.rooms.service import EventDraft
-
-    return EventDraft(
-        room_id=room_id,
-        sender=sender,  # type: ignore[arg-type]
-        type="m.room.member",
-        state_key=target,
-        content={"membership": "invite"},
-    )
 
 
 def test_both_servers_accept_each_others_forks() -> None:

@@ -8,13 +8,12 @@ import msgspec
 import pytest
 
 from minihs.events.event import Event
-from minihs.events.ids import RoomID, UserID
+from minihs.events.ids import RoomID
 from minihs.events.versions import ROOM_VERSIONS
 from minihs.federation.client import RemoteRefusal
 from minihs.homeserver.errors import Forbidden, Unavailable
-from minihs.homeserver.rooms.service import EventDraft
 from tests.support.events import RoomBuilder, resign
-from tests.support.federated import FederatedServer, Wire
+from tests.support.federated import FederatedServer, Wire, member_change
 from tests.support.hostile_peer import V1, V2
 
 ALICE, BOB, ZOE = "@alice:hs1", "@bob:hs2", "@zoe:hs3"
@@ -26,14 +25,8 @@ def two_servers() -> tuple[FederatedServer, FederatedServer]:
 
 
 def invite(server: FederatedServer, room_id: RoomID, target: str = BOB) -> Event:
-    draft = EventDraft(
-        room_id=room_id,
-        sender=UserID(ALICE),
-        type="m.room.member",
-        state_key=target,
-        content={"membership": "invite"},
-    )
-    event: Event = server.run(server.federation.remote_memberships.invite_remote(draft))
+    wanted = member_change("invite", ALICE, room_id, target)
+    event: Event = server.run(server.federation.remote_memberships.invite_remote(wanted))
     return event
 
 
@@ -91,7 +84,7 @@ def test_rejecting_an_invite_ends_it_on_both_servers() -> None:
     room_id = hs1.create(ALICE)
     invite(hs1, room_id)
     leave = hs2.federation.remote_memberships.leave_remote
-    hs2.run(leave(room_id, UserID(BOB), [hs1.signer.server_name], {"membership": "leave"}))
+    hs2.run(leave(member_change("leave", BOB, room_id), [hs1.signer.server_name]))
     assert hs1.membership(BOB, room_id) == hs2.membership(BOB, room_id) == "leave"
     assert hs2.told == [BOB, BOB]
 
@@ -107,7 +100,7 @@ def test_an_invite_can_be_rejected_though_nobody_helps(how: str) -> None:
         hs1.send(room_id, ALICE, "m.room.member", state_key=BOB, content={"membership": "leave"})
     via = [] if how == "nobody" else [hs1.signer.server_name]
     leave = hs2.federation.remote_memberships.leave_remote
-    hs2.run(leave(room_id, UserID(BOB), via, {"membership": "leave"}))
+    hs2.run(leave(member_change("leave", BOB, room_id), via))
     assert hs2.membership(BOB, room_id) == "leave"
 
 

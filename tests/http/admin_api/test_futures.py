@@ -27,7 +27,7 @@ class Scene:
         self.alice, self.bob = self.server.user("alice"), self.server.user("bob")
         self.boss = self.server.user("boss")
         parts = self.server.parts
-        self.world.run(parts.users.set_admin(self.boss.user_id, True))
+        self.world.run(parts.accounts.users.set_admin(self.boss.user_id, True))
         self.local = HttpDriver(
             ApiFactory(Router(admin_routes(parts)), clock=parts.clock, limiter=parts.limiter, local=True),
             self.world.clock,
@@ -266,7 +266,7 @@ class TestExplaining:
 
     def test_an_account_that_is_locked(self, scene: Scene) -> None:
         delay_id = merged(scene.bob, scene.room_id, 60_000)
-        scene.world.run(scene.server.parts.users.set_locked(scene.bob.user_id, True))
+        scene.world.run(scene.server.parts.accounts.users.set_locked(scene.bob.user_id, True))
         told = scene.explain(delay_id)
         assert (told["would_be_sent"], told["decided_by"]) == (False, "account")
         assert told["checks"][CHECKS.index("account")]["error"]["errcode"] == "M_USER_LOCKED"
