@@ -83,8 +83,36 @@ def test_the_matrix_of_rights_has_every_change_and_every_way() -> None:
     at_schedule = {row[0]: row[1] for row in tables["Authorised at schedule"].rows}
     assert at_schedule["right gained"] == "refused when scheduled (v12 8)"
     assert at_schedule["right lost"].startswith("sent; hs2: rejected")
+    assert cells["a right never held"]["here"] == "refused when due (v12 8)"
     assert len(tables["In all rooms"].rows) == 15
-    assert "<svg" in report.to_html()
+
+
+def test_every_room_of_the_matrix_is_told_with_both_servers_graphs_decisions_and_traffic() -> None:
+    report = run_experiment("auth-at-send-time", seed=2, size="small")
+    cases = {(case.chapter, case.title): case for case in report.cases}
+    assert len(cases) == len(report.cases) == 3 * len(WAYS) * len(CHANGES)
+    late = cases["authorised at send, made there, late", "right lost, version 12"]
+    assert [len(view.events) for view in (*late.before, *late.after)] == [8, 8, 10, 10]
+    assert late.after[1].standing(late.decisions[1].event_id) == "soft-failed"
+    asked = [(each.server, each.question, each.type, each.rule) for each in late.decisions]
+    assert asked[1] == ("hs1", "own", "org.example.note", "v12 11")
+    assert asked[-1] == ("hs2", "current", "org.example.note", "v12 8")
+    assert late.decisions[-1].state["m.room.power_levels|"] == late.decisions[0].event_id
+    assert {link: traffic.pdus for link, traffic in late.traffic.items() if traffic.pdus} == {
+        ("hs1", "hs2"): 1,
+        ("hs2", "hs1"): 1,
+    }
+    told = [entry.text for entry in late.transcript if entry.kind in ("say", "network")]
+    assert told == [
+        "sam schedules org.example.note, due in 10 minutes",
+        "the network parts: hs1 | hs2",
+        "right lost, made there, late",
+        "the network is mended",
+        f"in the end: {late.found}",
+    ]
+    refused = cases["authorised at both, made here", "a right never held, version 12"]
+    assert [(each.question, each.allowed) for each in refused.decisions] == [("own", False)]
+    assert len(report.to_html()) < 2_500_000
 
 
 @pytest.mark.parametrize("animal", ZOO, ids=lambda animal: animal.name)

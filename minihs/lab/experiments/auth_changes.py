@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from minihs.lab.evidence import Evidence, Watch
 from minihs.lab.handles import Handle
 from minihs.lab.http_client import in_path
 from minihs.lab.people import Client
@@ -27,8 +28,15 @@ class Cell(msgspec.Struct):
     event_id: str | None = None
     elsewhere: str = ""
     rule: str = ""
-    agree: bool = True
+    agree: bool = False
     note: str = ""
+    watch: Watch | None = None
+    evidence: Evidence | None = None
+
+    def say(self, text: str) -> None:
+        """What no request tells of this room."""
+        if self.watch is not None:
+            self.watch.say(text)
 
     def text(self) -> str:
         """The cell in words."""
@@ -55,11 +63,15 @@ Act = Callable[[Cast, Cell, Client], None]
 
 
 class Change(msgspec.Struct, frozen=True):
-    """What happens to Sam's rights. `before` is Sam's power at scheduling; `plan` makes the future."""
+    """What happens to Sam's rights. `before` is Sam's power at scheduling."""
 
     name: str
     act: Act
     before: int = 50
+    forbids: bool = False
+    """Whether Sam may not send the event afterwards."""
+    too_early: bool = False
+    """Whether Sam may not send it before."""
     kind: str = "state"
     prepare: Callable[[Cast, Cell], None] | None = None
     apart: Apart | None = None
@@ -143,17 +155,18 @@ def _leave(cast: Cast, cell: Cell) -> None:
 
 CHANGES = (
     Change("nothing", _nothing),
-    Change("right lost", _power(0)),
-    Change("right gained", _power(50), before=0),
-    Change("membership lost", _kick),
+    Change("a right never held", _nothing, before=0, forbids=True, too_early=True),
+    Change("right lost", _power(0), forbids=True),
+    Change("right gained", _power(50), before=0, too_early=True),
+    Change("membership lost", _kick, forbids=True),
     Change(
         "membership lost and regained",
         _kick_and_return,
         apart=Apart(_kick_before, _return_here, _throw_out_there),
     ),
-    Change("banned", _ban),
-    Change("room upgraded", _upgrade, before=0, kind="message"),
-    Change("power raised for that type", _raise_type),
+    Change("banned", _ban, forbids=True),
+    Change("room upgraded", _upgrade, before=0, kind="message", forbids=True),
+    Change("power raised for that type", _raise_type, forbids=True),
     Change("target of a redaction gone", _redact_target, kind="redaction", prepare=_say_something),
-    Change("join rules changed", _close, kind="join", prepare=_leave),
+    Change("join rules changed", _close, kind="join", prepare=_leave, forbids=True),
 )
