@@ -2,7 +2,8 @@
 
 Every experiment that ships, in processes of their own: with other hash seeds, with stores that wait at every
 read, and under every other Python that is found: those that MINIHS_TEST_PYTHONS names (a list of paths), or
-`.venvs/python3.12/bin/python` and its like. Each needs minihs installed.
+those that `scripts/other-pythons` prepared in `.venvs/python3.12` and its like. What is to be compared runs
+side by side.
 """
 
 from __future__ import annotations
@@ -11,17 +12,22 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from minihs.lab.experiments import EXPERIMENTS
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 QUICK = ("demoted", "drafts", "self-destruct")
 """Those of which some runs cost no more than a few seconds."""
-VERSIONS = ("3.11", "3.12", "3.13")
+VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+HERE = ".".join(map(str, sys.version_info[:2]))
 
 PROGRAM = """
 import sys
@@ -38,15 +44,28 @@ experiments = pytest.mark.parametrize(
 )
 
 
+class Run:
+    """A process that plays an experiment: it begins at once, and `told` waits for what it tells."""
+
+    def __init__(self, name: str, python: str, hash_seed: str, stores: str) -> None:
+        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - until it is garbage
+        self._process = subprocess.Popen(
+            [python, "-c", PROGRAM, name, stores],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)},
+            stdout=self._output,
+        )
+
+    def told(self) -> bytes:
+        """What the run tells: tables, verdicts, graphs, decisions and transcript."""
+        assert self._process.wait() == 0
+        self._output.seek(0)
+        return self._output.read()
+
+
 @cache
-def told(name: str, python: str, hash_seed: str, stores: str = "inline") -> bytes:
-    """What a run tells: tables, verdicts, graphs, decisions and transcript."""
-    return subprocess.run(
-        [python, "-c", PROGRAM, name, stores],
-        env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        check=True,
-    ).stdout
+def run(name: str, python: str, hash_seed: str, stores: str = "inline") -> Run:
+    """One that was begun is not begun again."""
+    return Run(name, python, hash_seed, stores)
 
 
 def failed(report: bytes) -> list[str]:
@@ -60,26 +79,26 @@ def failed(report: bytes) -> list[str]:
 @pytest.mark.parametrize("stores", ["inline", "yields"])
 def test_two_processes_with_different_hash_seeds_tell_the_same_and_it_holds(name: str, stores: str) -> None:
     """With seeded yields at every read of a store, too."""
-    first, second = (told(name, sys.executable, hash_seed, stores) for hash_seed in ("1", "2"))
-    assert first == second
-    assert failed(first) == []
+    first, second = (run(name, sys.executable, hash_seed, stores) for hash_seed in ("1", "2"))
+    assert first.told() == second.told()
+    assert failed(first.told()) == []
 
 
+@pytest.mark.parametrize("version", [version for version in VERSIONS if version != HERE])
 @experiments
-@pytest.mark.parametrize("version", VERSIONS)
 def test_every_python_tells_the_same(name: str, version: str) -> None:
-    here = ".".join(map(str, sys.version_info[:2]))
-    if version == here:
-        pytest.skip("it is the Python of the other tests")
-    python = other_pythons().get(version)
-    if python is None:
-        pytest.skip(f"no Python {version} with minihs was found; MINIHS_TEST_PYTHONS may name one")
-    assert told(name, python, "3") == told(name, sys.executable, "1")
+    others = {found: run(name, python, "3") for found, python in other_pythons().items() if found != HERE}
+    if version not in others:
+        pytest.skip(
+            f"no Python {version} with what minihs needs was found: `scripts/other-pythons` prepares those "
+            "of this machine, MINIHS_TEST_PYTHONS may name more"
+        )
+    assert others[version].told() == run(name, sys.executable, "1").told()
 
 
 @cache
 def other_pythons() -> dict[str, str]:
-    """Interpreters that have what minihs needs, by version."""
+    """Interpreters that have what minihs needs, by version; those that are named go before others."""
     named = os.environ.get("MINIHS_TEST_PYTHONS", "").split(os.pathsep)
     beside = [str(ROOT / ".venvs" / f"python{version}" / "bin" / "python") for version in VERSIONS]
     found: dict[str, str] = {}
