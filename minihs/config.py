@@ -79,8 +79,8 @@ class FuturesSection(Section, frozen=True):
 
     max_delay_ms: NonNegativeInt | None = 86_400_000
     """Longest delay; `null` (in a file: `"null"`) is no limit of our own."""
-    max_scheduled: NonNegativeInt = 100
-    """Most futures a user may have scheduled; 0 refuses all."""
+    max_scheduled: NonNegativeInt | None = 100
+    """Most futures a user may have scheduled; 0 refuses all, `null` (in a file: `"null"`) is no limit."""
     dialects: Sequence[DialectName] = (
         "will-expire",
         "batch",

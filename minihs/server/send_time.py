@@ -49,8 +49,10 @@ async def _never_called(_request: ApiRequest) -> dict[str, Any]:
 
 
 def as_outcome(error: Exception) -> FutureError | None:
-    """A refusal as it is kept with a future: status, errcode and sentence."""
+    """A refusal as it is kept with a future: all that `/send` would have told."""
     matrix_error = to_matrix_error(error)
     if matrix_error is None:
         return None
-    return FutureError(matrix_error.status, matrix_error.errcode, matrix_error.error)
+    return FutureError(
+        matrix_error.status, matrix_error.errcode, matrix_error.error, matrix_error.extra or None
+    )

@@ -267,12 +267,16 @@ async def wire(
     )
 
 
+_ENDLESS = 2**53
+"""A burst that no user comes to the end of."""
+
+
 def _limits(config: Config) -> Mapping[str, Limit]:
     try:
         limits = limits_with(config.rate_limits.buckets)
     except ValueError as error:
         raise CannotStart(f"rate_limits.buckets: {error}.") from error
     # What was accepted in good faith is not lost to a limit on its own server, though all come due at once.
-    due = limits["futures_due"]
-    limits["futures_due"] = Limit(due.per_second, max(due.burst, config.futures.max_scheduled))
+    due, most = limits["futures_due"], config.futures.max_scheduled
+    limits["futures_due"] = Limit(due.per_second, max(due.burst, _ENDLESS if most is None else most))
     return limits

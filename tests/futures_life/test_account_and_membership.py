@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.futures_life.owners import deactivate, text
+from tests.futures_life.owners import deactivate, error_of, merged, text
 from tests.futures_life.ways import Scene, Way, each_way, scene
 from tests.support.world import Client, World
 
@@ -132,3 +132,23 @@ def test_a_guest_sends_while_guests_may_be_in_the_room(way: Way, scene: Scene, m
     assert scene.late() == (["now", "late"] if may_stay else ["now"])
     if not may_stay:
         assert scene.told(visitor)[-1] == "M_FORBIDDEN"
+
+
+@pytest.mark.parametrize("guests", ["can_join", "forbidden"])
+def test_a_guests_own_join_is_judged_as_a_guests_when_it_is_sent(guests: str) -> None:
+    world = World("hs1")
+    alice, visitor = world["hs1"].user("alice"), guest(world)
+    room_id = alice.create_room()
+    alice.set_state(room_id, "m.room.guest_access", {"guest_access": "can_join"})
+    visitor.join(room_id)
+    visitor.leave(room_id)
+    back = {"membership": "join"}
+    delay_id = merged(visitor, room_id, 5_000, back, type="m.room.member", state_key=visitor.user_id)
+    alice.set_state(room_id, "m.room.guest_access", {"guest_access": guests})
+    world.advance(6_000)
+    membership = alice.state(room_id)["m.room.member", visitor.user_id]["content"]["membership"]
+    if guests == "can_join":
+        assert membership == "join"
+    else:
+        assert (membership, error_of(visitor, delay_id)) == ("leave", "M_FORBIDDEN")
+    world.stop()

@@ -160,6 +160,39 @@ def test_every_stored_event_counts_and_makes_room_when_it_is_over() -> None:
     world.stop()
 
 
+def test_a_due_send_beyond_the_budget_has_failed_with_all_that_send_would_have_told() -> None:
+    buckets = {"futures_due": [0.1, 1]}
+    world = World("hs1", futures__max_scheduled=1, rate_limits__enabled=True, rate_limits__buckets=buckets)
+    alice = world["hs1"].user("alice")
+    room_id = alice.create_room()
+    within = merged(alice, room_id, 1_000)
+    world.advance(1_000)
+    beyond = merged(alice, room_id, 1_000)
+    world.advance(1_000)
+    assert "event_id" in (finalised(alice, within) or {})
+    error = (finalised(alice, beyond) or {})["error"]
+    assert error.keys() == {"errcode", "error", "retry_after_ms"}
+    assert error["errcode"] == "M_LIMIT_EXCEEDED"
+    assert 8_000 < error["retry_after_ms"] <= 10_000
+    world.stop()
+
+
+def test_a_server_without_limits_says_so_and_sends_all_that_it_took() -> None:
+    no_limits = {"futures__max_delay_ms": None, "futures__max_scheduled": None}
+    buckets = {"futures_due": [0.001, 1], "futures_schedule": [1000.0, 1000]}
+    world = World("hs1", **no_limits, rate_limits__enabled=True, rate_limits__buckets=buckets)
+    alice = world["hs1"].user("alice")
+    room_id = alice.create_room()
+    capabilities = alice.get(f"{C}/v3/capabilities")["capabilities"]
+    assert capabilities["m.delayed_events"] == capabilities["org.matrix.msc4140.delayed_events"] == {}
+    act(alice, merged(alice, room_id, 1_000 * 86_400_000), "cancel")
+    ids = [merged(alice, room_id, 1_000) for _ in range(120)]
+    world.advance(1_000)
+    outcomes = [finalised(alice, delay_id) for delay_id in ids]
+    assert all(outcome is not None and "event_id" in outcome for outcome in outcomes)
+    world.stop()
+
+
 def test_outcomes_are_kept_so_many_and_so_long() -> None:
     world = World("hs1", futures__retention_count=3, futures__retention_ms=60_000)
     alice = world["hs1"].user("alice")

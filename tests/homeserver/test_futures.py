@@ -518,6 +518,19 @@ def test_an_outcome_is_not_told_before_its_event_is_shown(server: FutureServer) 
     assert response.json["finalised"]["event_id"] == server.sent(room_id)[0].event_id
 
 
+def test_what_is_due_at_once_in_one_room_does_not_wait_for_one_commit_after_another(
+    server: FutureServer,
+) -> None:
+    room_id = server.create()
+    for number in range(10):
+        server.schedule(room_id, 1_000, txn=f"t{number}")
+    server.writer._workers = SlowToTell(server.clock)
+    server.clock.advance(1)
+    for _ in range(3):
+        server.pass_ms(50)
+    assert len(server.sent(room_id)) == 10
+
+
 def test_timers_are_read_from_the_store_page_by_page_in_order_of_their_times(server: FutureServer) -> None:
     room_id = server.create()
     for number, delay_ms in enumerate((30_000, 10_000, 20_000, 10_000)):

@@ -192,7 +192,7 @@ class FutureScheduling:
     async def _claim(self, owner: UserID, count: int) -> None:
         self._arriving[owner] = self._arriving.get(owner, 0) + count
         try:
-            await self._check_count(owner)
+            await self._check_count(owner, count)
         except BaseException:
             self._give_back(owner, count)
             raise
@@ -223,7 +223,7 @@ class FutureScheduling:
         if self._admission is not None:
             await self._admission(order)
 
-    async def _check_count(self, owner: UserID) -> None:
+    async def _check_count(self, owner: UserID, count: int) -> None:
         max_scheduled = self._limits.max_scheduled
         if max_scheduled is None:
             return
@@ -233,11 +233,12 @@ class FutureScheduling:
             stored = await self._store.scheduled_count(owner)
             if given_back == self._given_back:
                 break  # else what has become stored meanwhile might be in neither number
-        if stored + self._arriving[owner] > max_scheduled:
+        taken = stored + self._arriving[owner] - count
+        if taken + count > max_scheduled:
             due_ms = await self._store.maybe_next_due(owner)
             wait_ms = 1 if due_ms is None else max(1, math.ceil(self._clock.wait_ms(due_ms)))
             raise TooManyScheduled(
-                f"You have {stored} delayed events scheduled; the maximum is {max_scheduled}.", wait_ms
+                f"You have {taken} delayed events scheduled; the maximum is {max_scheduled}.", wait_ms
             )
 
     async def _group_for(self, owner: UserID, name: str | None) -> tuple[LiveGroup, bool]:
