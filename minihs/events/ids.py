@@ -99,6 +99,11 @@ def server_name_of(identifier: str) -> ServerName:
     return ServerName(domain)
 
 
+def is_of_server(identifier: str, server_name: str) -> bool:
+    """Whether the server made the identifier; for texts that may be none, as the state keys of others may."""
+    return identifier.partition(":")[2] == server_name
+
+
 def localpart_of(user_id: str) -> str:
     """What stands between the sigil and the first colon of a user ID or room alias."""
     return user_id[1:].partition(":")[0]

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from minihs.events.event import Event, StateKey
-from minihs.events.ids import ServerName, UserID, server_name_of
+from minihs.events.ids import ServerName, UserID, is_of_server, server_name_of
 
 VISIBILITY_KEY: StateKey = ("m.room.history_visibility", "")
 
@@ -85,14 +85,12 @@ def server_may_see(
     enough = {"join", "invite"} if HistoryVisibility.INVITED in settings else {"join"}
     if event.type == "m.room.member" and event.state_key is not None:
         memberships = (*memberships, (UserID(event.state_key), event.membership or ""))
-    return any(membership in enough and _is_of(user_id, server_name) for user_id, membership in memberships)
+    return any(
+        membership in enough and is_of_server(user_id, server_name) for user_id, membership in memberships
+    )
 
 
 def _visibility_after(event: Event, before: HistoryVisibility) -> HistoryVisibility:
     if event.state_key == "" and event.type == "m.room.history_visibility":
         return visibility_in(event.content)
     return before
-
-
-def _is_of(user_id: str, server_name: ServerName) -> bool:
-    return user_id.partition(":")[2] == server_name

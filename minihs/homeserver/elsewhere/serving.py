@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from minihs.events.event import Event, redact_event
-from minihs.events.ids import EventID, RoomID, ServerName, UserID, server_name_of
+from minihs.events.ids import EventID, RoomID, ServerName, UserID, is_of_server
 from minihs.federation.remote_lookups import Direction, FoundEvent
 from minihs.homeserver.elsewhere.server_acls import ServerACLs
 from minihs.homeserver.errors import Forbidden, NotFound
@@ -193,7 +193,7 @@ class RoomServing:
         member_events = await self._events(
             event_id
             for (event_type, state_key), event_id in state.items()
-            if event_type == "m.room.member" and server_name_of(state_key) == origin
+            if event_type == "m.room.member" and is_of_server(state_key, origin)
         )
         memberships = [
             (UserID(member.state_key), member.membership)

@@ -5,7 +5,7 @@ Source: Client-Server API, `GET /hierarchy` and `GET /room_summary`; Server-Serv
 
 from __future__ import annotations
 
-from minihs.events.ids import RoomID, ServerName, UserID, server_name_of
+from minihs.events.ids import RoomID, ServerName, UserID, is_of_server
 from minihs.homeserver.errors import UnknownRoom
 from minihs.homeserver.rooms.service import Rooms
 from minihs.rooms.spaces import CHILD, SPACE, ChildLink, SpaceChild, children_of
@@ -69,7 +69,7 @@ class RoomSummaries:
             if await self._is_joined(server, room_id):
                 return True
         invited = await self._memberships.all_users(summary.room_id, "invite")
-        return any(server_name_of(user_id) == server for user_id in invited)
+        return any(is_of_server(user_id, server) for user_id in invited)
 
     async def _is_joined(self, server: ServerName, room_id: RoomID) -> bool:
         try:

@@ -8,6 +8,8 @@ then the federation queues are woken.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from contextlib import suppress
 from typing import Protocol
 
 import msgspec
@@ -16,7 +18,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from minihs.events.event import Event
-from minihs.events.ids import EventID, RoomID, ServerName, UserID, server_name_of
+from minihs.events.ids import (
+    EventID,
+    InvalidIdentifier,
+    RoomID,
+    ServerName,
+    UserID,
+    parse_user_id,
+    server_name_of,
+)
 from minihs.homeserver.rooms.drafts import EventDraft, Reach
 from minihs.homeserver.rooms.memory import RoomMemory
 from minihs.homeserver.rooms.states import RoomStates
@@ -324,10 +334,12 @@ class RoomCommits:
         servers = pending.room.server_list()
         if servers is not servers_before:
             servers = tuple(sorted({*servers, *servers_before}))
-        if event.membership in ("leave", "ban") and event.state_key is not None:
-            target_server = server_name_of(event.state_key)
-            if target_server not in servers:
-                servers = tuple(sorted((*servers, target_server)))
+        if event.membership in ("leave", "ban"):
+            # The rules let a ban name anything.
+            with suppress(InvalidIdentifier):
+                target_server = server_name_of(parse_user_id(event.state_key))
+                if target_server not in servers:
+                    servers = tuple(sorted((*servers, target_server)))
         self.forward(pending, position, [server for server in servers if server != self._server_name])
 
     def _committed(

@@ -179,6 +179,27 @@ def test_history_that_a_server_may_not_see_it_gets_redacted() -> None:
         assert single["pdus"][0]["content"] == (early.content if seen else {})
 
 
+@pytest.mark.parametrize("named", ["@gone:hs3", "nonsense", "@gone:not a server"])
+def test_members_that_are_no_users_are_in_nobodys_way(named: str) -> None:
+    """The auth rules (v12 5.6) ask nothing of what a ban names."""
+    server, peer, room_id = meeting("11")
+    levels = {"users": {ALICE: 100, MALLORY: 50}}
+    shown = {"history_visibility": "joined"}
+    for event_type, content in (("m.room.power_levels", levels), ("m.room.history_visibility", shown)):
+        peer.room.add(server.send(room_id, ALICE, event_type, state_key="", content=content))
+    ban = peer.room.add(peer.room.make(MALLORY, "m.room.member", {"membership": "ban"}, named))
+    said = peer.message(MALLORY)
+    assert server.receive("evil", ban, said) == {ban.event_id: {}, said.event_id: {}}
+    answer = server.ask("evil", "GET", f"{V1}/backfill/{room_id}", {"v": said.event_id, "limit": "2"})
+    assert ids_of(peer, answer["pdus"]) == [said.event_id, ban.event_id]
+    pardon = server.send(room_id, ALICE, "m.room.member", state_key=named, content={"membership": "leave"})
+    assert pardon.event_id in server.state(room_id).values()
+    told = server.run(
+        server.database.reader.all("SELECT DISTINCT server_name FROM destination_set_members ORDER BY 1")
+    )
+    assert [name for (name,) in told] == (["evil", "hs3"] if named == "@gone:hs3" else ["evil"])
+
+
 def test_rejected_events_are_not_handed_out_and_soft_failed_ones_are() -> None:
     server, peer, room_id = meeting()
     rejected = peer.room.make(MALLORY, "m.room.topic", {"topic": "mine"}, "")
