@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from minihs.events.event import Event, StateKey
 from minihs.events.ids import EventID, RoomID, UserID
 from minihs.homeserver.history.event_format import Entry
+from minihs.homeserver.history.idle_redactions import IdleRedactions
 from minihs.homeserver.history.recent_events import RecentEvents
 from minihs.rooms.visibility import VISIBILITY_KEY, HistoryVisibility, may_see, visibility_in
 from minihs.store.cache import LruCache
@@ -76,6 +77,7 @@ class EventVisibility:
         self._events = events
         self._recent = recent
         self._sight = sight
+        self._idle_redactions = IdleRedactions(timeline, events)
         self._generation = 0
         self._open_rooms: LruCache[RoomID, bool] = LruCache(CACHED_ROOMS)
         self._states: LruCache[tuple[int, UserID], _Around] = LruCache(CACHED_STATES)
@@ -128,6 +130,8 @@ class EventVisibility:
 
     async def visible(self, viewer: Viewer, entries: Sequence[Entry]) -> list[Entry]:
         """Those of `entries` that the viewer may see, with the membership at each filled in."""
+        if idle := await self._idle_redactions.withheld(entries):
+            entries = [entry for entry in entries if entry.event.event_id not in idle]
         if viewer.membership == "join" and await self.is_open(viewer.room_id):
             unclear = [entry for entry in entries if not self._obviously_joined(viewer, entry)]
             around = await self._around(viewer, unclear) if unclear else {}

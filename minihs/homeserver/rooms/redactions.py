@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from minihs.events.event import Event
-from minihs.events.ids import EventID, RoomID, UserID, server_name_of
+from minihs.events.ids import EventID, RoomID, UserID
 from minihs.events.versions import RoomVersion
 from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.homeserver.rooms.memory import RoomMemory
 from minihs.homeserver.rooms.states import RoomStates
-from minihs.rooms.power import CREATE, POWER_LEVELS, PowerLevels
+from minihs.rooms.redactions import DECIDING_STATE, by_own_server, by_power
 from minihs.rooms.state_map import StateMap
 from minihs.store.events import EventRow
 
@@ -73,16 +73,12 @@ class RoomRedactions:
 
     async def applies(self, sender: UserID, version: RoomVersion, target: Event, state: StateMap) -> bool:
         """Whether `sender` may redact the target: by power, or as a user of the same server."""
-        if server_name_of(sender) == server_name_of(target.sender):
+        if by_own_server(sender, target):
             return True
         events = await self._states.events(
-            [state[key] for key in (CREATE, POWER_LEVELS) if state.get(key) is not None]
+            [state[key] for key in DECIDING_STATE if state.get(key) is not None]
         )
-        by_key = {event.key: event for event in events.values()}
-        if CREATE not in by_key:
-            return False
-        power = PowerLevels.of(by_key, version)
-        return power.level_of(sender) >= power.redact
+        return by_power(sender, {event.key: event for event in events.values()}, version)
 
     async def _target(
         self, target_id: EventID, room_id: RoomID, sender: UserID, version: RoomVersion, state: StateMap

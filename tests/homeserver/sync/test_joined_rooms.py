@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from minihs.events.ids import EventID
 from minihs.homeserver.sync.room_section import INITIAL_LIMIT
 from tests.support.sync_service import Client, SyncServer, bodies, joined, state_of, timeline_ids
 
@@ -256,6 +257,38 @@ def test_a_redacted_event_is_served_redacted_with_the_reason(server: SyncServer)
     assert redacted["content"] == {}
     assert redacted["unsigned"]["redacted_because"]["event_id"] == redaction.event_id
     assert because["redacts"] == said
+
+
+@pytest.mark.parametrize("redactor", ["a stranger", "a moderator", "a user of the author's server"])
+def test_clients_are_shown_a_redaction_only_if_it_redacts(server: SyncServer, redactor: str) -> None:
+    """Room version 3, "Handling redactions": the auth rules let anybody send one, and clients believe it."""
+    who = ALICE if redactor == "a user of the author's server" else "@bob:hs2"
+    room = server.create()
+    server.join(room, "@bob:hs2")
+    if redactor == "a moderator":
+        levels = {"users": {"@bob:hs2": 50}}
+        server.send(room, ALICE, "m.room.power_levels", state_key="", content=levels)
+    client = Client(server)
+    client.sync()
+    said = server.say(room, ALICE, "precious")
+    redaction = server.send(room, who, "m.room.redaction", content={"redacts": said}, redacts=said)
+    later = server.say(room, ALICE, "later")
+    shown = [said, later] if redactor == "a stranger" else [said, redaction.event_id, later]
+    assert timeline_ids(joined(client.sync(), room)) == shown
+    assert timeline_ids(joined(Client(server).sync(), room))[-len(shown) :] == shown
+    told = [event["event_id"] for event in client.messages(room)["chunk"]]
+    assert told[: len(shown)] == shown[::-1]
+    server.restart()
+    assert timeline_ids(joined(Client(server).sync(), room))[-len(shown) :] == shown
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_redaction_of_what_is_not_here_is_not_shown(server: SyncServer, known: bool) -> None:
+    room = server.create()
+    target = server.say(room, ALICE) if known else EventID("$elsewhere")
+    redaction = server.send(room, ALICE, "m.room.redaction", content={"redacts": target}, redacts=target)
+    shown = timeline_ids(joined(Client(server).sync(), room))
+    assert (redaction.event_id in shown) == known
 
 
 def test_unread_counts_are_zero(server: SyncServer) -> None:
