@@ -138,6 +138,20 @@ def test_every_failure_of_the_field_is_told_with_its_requests_decisions_graphs_a
     assert len(json.loads(report.to_json())["cases"]) == len(report.cases)
 
 
+def test_a_leave_signed_in_advance_is_told_with_what_each_server_made_of_it() -> None:
+    report = run_experiment("presigned", seed=2, size="small")
+    told = {case.title: case for case in report.cases}
+    banned = told["Alice is banned"]
+    (refused,) = (each for each in banned.decisions if not each.allowed)
+    assert (refused.server, refused.question, refused.rule) == ("hs2", "current", "v12 6")
+    assert banned.after[1].standing(refused.event_id) == "soft-failed"
+    assert banned.before[1].standing(refused.event_id) == "unknown"
+    lines = [entry.text for entry in banned.transcript if entry.kind in ("say", "network")]
+    assert lines[-3:] == ["meanwhile: Alice is banned", "hs1 is killed", "hs1 is started again"]
+    assert {"bob", "hs1", "hs2"} <= {name for link in banned.traffic for name in link}
+    assert len(report.to_html()) < 1_000_000
+
+
 def test_the_call_is_told_in_every_dialect_that_can_schedule() -> None:
     report = run_experiment("drafts", seed=2, size="small")
     table = report.tables[0]

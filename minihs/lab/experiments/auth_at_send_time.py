@@ -17,7 +17,7 @@ from minihs.lab.experiments.auth_changes import CHANGES, NOTE, Cast, Cell
 from minihs.lab.experiments.auth_verdicts import judge
 from minihs.lab.handles import Plan, schedule
 from minihs.lab.people import Refused
-from minihs.lab.report import Report, traffic_table
+from minihs.lab.report import Report, Table, traffic_table
 from minihs.lab.views import RoomView, differences
 from minihs.lab.world import World
 
@@ -60,9 +60,10 @@ def run(seed: int, size: Size) -> Report:
         "rejected on hs2",
         "servers disagree",
     )
-    traffic = report.table(
+    traffic = Table(
         "Traffic between servers, of all rooms, from the scheduling on",
-        *("authorised at", "change made", "from", "to", "requests", "PDUs", "EDUs", "bytes"),
+        ("authorised at", "change made", "from", "to", "requests", "PDUs", "EDUs", "bytes"),
+        [],
     )
     cells: dict[tuple[str, str], list[Cell]] = {}
     for authorisation in AUTHORISATIONS:
@@ -80,6 +81,7 @@ def run(seed: int, size: Size) -> Report:
             table.add(change.name, *map(_all_versions, rows))
             for row in rows:
                 _show(report, row)
+    report.tables.append(traffic)
     judge(report, cells)
     return report
 

@@ -34,7 +34,6 @@ class PresignedCall:
 
     def __init__(self, seed: str) -> None:
         self.world = World(seed=seed, settings={"federation.retry_max_ms": 10_000})
-        self.world.transcript.mute("request")
         switch = Switch(self.world, ClientSignedEvents)
         for name in ("hs1", "hs2"):
             self.world.add_server(name, policies=switch.policies(name))

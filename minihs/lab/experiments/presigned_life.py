@@ -6,7 +6,9 @@ A part of `presigned`.
 from __future__ import annotations
 
 from itertools import accumulate
+from typing import NamedTuple
 
+from minihs.lab.evidence import Watch
 from minihs.lab.experiments.presigned_call import CALL, JOINED, PresignedCall
 from minihs.lab.http_client import in_path
 from minihs.lab.report import Report, per
@@ -27,9 +29,15 @@ MIX = (
 _UPTO = tuple(zip((name for name, _ in MIX), accumulate(share for _, share in MIX), strict=True))
 
 
-def lives(report: Report, seed: int, rooms: int) -> list[float]:
-    """Rooms that move on by chance: of the leaves that a future would have sent, the shares that ended
-    nothing because they had been signed in advance."""
+class Spoilt(NamedTuple):
+    """Of the leaves that a future would have `sent`, how many ended `nothing`, being signed in advance."""
+
+    nothing: int
+    sent: int
+
+
+def lives(report: Report, seed: int, rooms: int) -> list[Spoilt]:
+    """Rooms that move on by chance, by how much."""
     table = report.table(
         f"How often: {rooms} rooms for each row, things happen by chance",
         "things that happened since the signing",
@@ -41,14 +49,15 @@ def lives(report: Report, seed: int, rooms: int) -> list[float]:
         "of those, the signed leave ended nothing",
         note="Of 1,000 things, " + ", ".join(f"{share}: {name}" for name, share in MIX) + ".",
     )
-    shares = []
+    spoilt = []
     for actions in ACTIONS:
         call = PresignedCall(f"{seed} lives {actions}")
         dice = SeededEntropy(f"{seed} lives {actions}")
         in_force = overruled = soft_failed = forked = sent = failed = 0
-        for _ in range(rooms):
+        for number in range(rooms):
             room_id = call.open_room()
             call.world.settle()
+            watch = Watch(call.world, room_id, alone=False) if number == 0 else None
             signed = call.sign(room_id, {})
             for _ in range(actions):
                 _happens(call, room_id, fraction(dice) * 1_000)
@@ -64,10 +73,13 @@ def lives(report: Report, seed: int, rooms: int) -> list[float]:
             forked += len(view.extremities) > 1
             sent += future
             failed += future and not worked
+            if watch is not None:
+                told = f"{standing}, {'in force' if worked else 'not in force'}"
+                report.show_case(watch.ends("The first room of each row", f"{actions} things", told))
         table.add(actions, in_force, overruled, soft_failed, forked, sent, failed)
-        shares.append(failed / max(1, sent))
+        spoilt.append(Spoilt(failed, sent))
         call.world.stop()
-    return shares
+    return spoilt
 
 
 def _body(pdu: object) -> dict[str, object]:
@@ -166,7 +178,11 @@ def costs(report: Report, seed: int, minutes: int) -> dict[str, bool]:
             if every > 0 and number % every == 0:
                 kept.renew()
             behind_sum += kept.behind
+        watch = Watch(call.world, kept.room_id)
+        watch.say("bob sends the leave while hs1 is dead")
         ended[name] = kept.send()
+        told = f"her membership {'has ended' if ended[name] else 'goes on'}"
+        report.show_case(watch.ends("Kept fresh, and sent at last", f"signed again: {name}", told))
         table.add(
             name,
             kept.signatures,
