@@ -79,7 +79,10 @@ def cancel(future_id: str, as_json: bool, **settings: Any) -> None:
 @futures.command(context_settings=ID_CONTEXT)
 @_options
 def explain(future_id: str, as_json: bool, **settings: Any) -> None:
-    """Whether a future would be sent now, what decides, and what the auth rules look at."""
+    """Whether a future would be sent now.
+
+    Says what decides, and what the auth rules look at. Nothing is sent.
+    """
     with _administration(settings) as client:
         explanation = client.call("GET", _path(future_id, "explain"))
     click.echo(_json(explanation) if as_json else _explanation(explanation))

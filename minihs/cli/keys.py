@@ -21,13 +21,16 @@ DEV_FOLDER = Path("keys")
 
 @click.group()
 def keys() -> None:
-    """Signing keys of a server; certificates of a throwaway authority."""
+    """Signing keys of a server, certificates of a throwaway authority."""
 
 
 @keys.command()
 @settings_options
 def show(**settings: Any) -> None:
-    """The public halves of the server's signing keys, those that it no longer signs with too."""
+    """The public halves of the server's signing keys.
+
+    Those that it no longer signs with are among them.
+    """
     from minihs.federation.signing_keys import load
 
     config = chosen_settings(**settings)
@@ -62,7 +65,10 @@ def rotate(**settings: Any) -> None:
 @keys.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def new(file: Path) -> None:
-    """Write a new signing key to FILE, which must not exist: `signing.key` in the data directory."""
+    """Write a new signing key to FILE, which must not exist.
+
+    A server reads it from `signing.key` in its data directory.
+    """
     from minihs.federation.signing_keys import write_new_key
     from minihs.platform.entropy import SystemEntropy
 
@@ -84,7 +90,10 @@ _folder_option = click.option(
 @keys.command(name="dev-ca")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=DEV_FOLDER)
 def dev_ca(folder: Path) -> None:
-    """Make a throwaway certificate authority in FOLDER, unless there is one. Never for a real server."""
+    """Make a throwaway certificate authority.
+
+    It is kept in FOLDER; one that is there already stays. Never for a real server.
+    """
     from minihs.federation.dev_ca import DevCa
 
     with _sentences():
@@ -96,7 +105,10 @@ def dev_ca(folder: Path) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @_folder_option
 def dev_certificate(names: Sequence[str], folder: Path) -> None:
-    """Make a certificate for servers by their NAMEs (and loopback's) by the throwaway authority."""
+    """Make a certificate signed by the throwaway authority.
+
+    It is good for servers by these NAMEs, and for loopback's. The authority is made if there is none.
+    """
     from minihs.events.ids import InvalidIdentifier, parse_server_name, split_server_name
     from minihs.federation.dev_ca import DevCa, names_of
 

@@ -10,7 +10,10 @@ import click
 
 @click.group()
 def lab() -> None:
-    """Several servers in one process, on a clock that jumps: experiments with delayed events."""
+    """Experiments with delayed events.
+
+    Several servers in one process, on a clock that jumps, or real processes.
+    """
 
 
 @lab.command("list")
@@ -74,7 +77,10 @@ def run(
     story: bool,
     case: str | None,
 ) -> None:
-    """Run an experiment; the exit code says whether everything that was expected is so."""
+    """Run an experiment.
+
+    The exit code says whether everything that was expected is so.
+    """
     from typing import Literal, cast
 
     from rich.console import Console

@@ -14,7 +14,10 @@ ROOMS = "/_minihs/admin/v1/rooms"
 
 @click.group()
 def rooms() -> None:
-    """Rooms. Works beside a running server and without one; it is enough to say --data-dir."""
+    """Rooms: removing what is stored of them.
+
+    Works beside a running server and without one; it is enough to say --data-dir.
+    """
 
 
 @rooms.command()
@@ -22,7 +25,10 @@ def rooms() -> None:
 @click.argument("room_id")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def purge(room_id: str, yes: bool, **settings: Any) -> None:
-    """Remove what is stored of a room that every user of this server has left."""
+    """Remove what is stored of a room.
+
+    Every user of this server must have left it.
+    """
     from minihs.cli.administration import administration
 
     if not yes:

@@ -96,7 +96,10 @@ def set_password(
 @_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def deactivate(name: str, yes: bool, **settings: Any) -> None:
-    """End an account for good: out of its rooms, logged out, futures cancelled, the name taken for ever."""
+    """End an account for good.
+
+    It leaves its rooms, is logged out, its futures are cancelled, and its name stays taken.
+    """
     if not yes:
         click.confirm(f"End the account {name} for good?", abort=True)
     with _administration(settings) as client:

@@ -90,6 +90,16 @@ class PurgeStore:
         )
         return None if row is None else PurgeRow(*row)
 
+    async def is_stored(self, room_id: RoomID) -> bool:
+        """Whether there is anything of the room: itself, what somebody is to it, or what is left of its going."""
+        (stored,) = await self._reader.one(
+            "SELECT EXISTS (SELECT 1 FROM rooms WHERE room_id = ?1)"
+            " OR EXISTS (SELECT 1 FROM memberships WHERE room_id = ?1)"
+            " OR EXISTS (SELECT 1 FROM purges WHERE room_id = ?1)",
+            (room_id,),
+        )
+        return bool(stored)
+
     async def maybe_needed(self, room_id: RoomID) -> Needed | None:
         """What keeps the room; None when nothing does."""
         (people, future, inbound) = await self._reader.one(

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 from minihs.events.ids import RoomID, UserID
-from minihs.homeserver.errors import StillInRoom, Unavailable
+from minihs.homeserver.errors import StillInRoom, Unavailable, UnknownRoom
 from minihs.homeserver.rooms.memory import RoomMemories
 from minihs.platform.clock import Clock
 from minihs.store.events import EventStore
@@ -102,8 +102,10 @@ class RoomPurges:
     async def purge(self, room_id: RoomID) -> None:
         """Remove a room that all our users have left, whether they have forgotten it or not, now.
 
-        Raises StillInRoom with the reason when it cannot go.
+        Raises UnknownRoom when nothing is stored of it, StillInRoom with the reason when it cannot go.
         """
+        if not await self._store.is_stored(room_id):
+            raise UnknownRoom(f"This server has nothing of a room {room_id}.")
         await self._carry_on()  # with this room, if it was going when the last process ended
         batch = Batch()
         self._store.forget_for_all(batch, room_id)

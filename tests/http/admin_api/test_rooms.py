@@ -28,5 +28,8 @@ def test_a_room_is_removed_when_all_have_left_it_and_refused_before() -> None:
     assert driver.request("POST", path, json={}).status == 200
     assert alice.request("GET", f"/rooms/{quote(room_id)}/state").status == 403
     assert "rooms" not in alice.sync(filter='{"room":{"include_leave":true}}')
+    again = driver.request("POST", path, json={})
+    assert (again.status, again.errcode) == (404, "M_NOT_FOUND")
+    assert f"nothing of a room {room_id}" in again.json["error"]
     assert driver.request("POST", f"{ROOMS}/nothing/purge", json={}).errcode == "M_INVALID_PARAM"
     world.stop()
