@@ -91,7 +91,7 @@ class PurgeStore:
         return None if row is None else PurgeRow(*row)
 
     async def is_stored(self, room_id: RoomID) -> bool:
-        """Whether there is anything of the room: itself, what somebody is to it, or what is left of its going."""
+        """Whether there is anything of the room: itself, a membership, a purge under way."""
         (stored,) = await self._reader.one(
             "SELECT EXISTS (SELECT 1 FROM rooms WHERE room_id = ?1)"
             " OR EXISTS (SELECT 1 FROM memberships WHERE room_id = ?1)"
