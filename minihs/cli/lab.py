@@ -95,6 +95,9 @@ def run(
     world: dict[str, object] | None = {"real": True} if real else None
     if world is not None and synapse is not None:
         world |= {"synapse": "hs2", "synapse_python": synapse}
+    for file in (json_file, html_file):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise click.ClickException(f"{file} cannot be written: there is no folder {file.parent}.")
     try:
         report = run_experiment(name, seed=seed, size=cast(Literal["small", "full"], size), world=world)
     except UnknownName as error:

@@ -5,7 +5,10 @@ What never happens is told with what was pending, so that nobody has to guess wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+import signal
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -36,6 +39,7 @@ class Driver:
     def __init__(self, clock: WorldClock, pending: Callable[[], str]) -> None:
         self._clock = clock
         self._pending = pending
+        self._interrupted = False
 
     def advance(self, ms: float) -> None:
         """Let so much time pass."""
@@ -65,14 +69,15 @@ class Driver:
     def _until(self, condition: Callable[[], bool], within_ms: float, what: str | None) -> bool:
         clock = self._clock
         deadline_us = clock.now_us + int(within_ms * 1000)
-        while True:
-            due_us = clock.next_us()
-            if due_us is None or due_us > deadline_us:
-                clock.run_until_us(deadline_us)
-                return condition()
-            self._moment(due_us, what or "the end of that time")
-            if condition():
-                return True
+        with self._interruptible():
+            while True:
+                due_us = clock.next_us()
+                if due_us is None or due_us > deadline_us:
+                    clock.run_until_us(deadline_us)
+                    return condition()
+                self._moment(due_us, what or "the end of that time")
+                if condition():
+                    return True
 
     def _moment(self, due_us: int, what: str) -> None:
         """Everything that is due at one moment, and what it sets off at the same moment."""
@@ -84,4 +89,28 @@ class Driver:
                 if next_us is None or next_us > clock.now_us:
                     return
             clock.turn()
+            if self._interrupted:
+                raise KeyboardInterrupt
         raise NeverHappened(f"Time stands still on the way to {what}.\n{self._pending()}")
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Raise Ctrl-C between two calls. Inside one a Deferred would take it for the failure of what it was
+        doing, and the world would go on with a server that had answered 500."""
+        by_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if not by_default or threading.current_thread() is not threading.main_thread():
+            yield  # somebody else minds it: the caller, or a turn of this world further out
+            return
+        self._interrupted = False
+        signal.signal(signal.SIGINT, self._interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self._interrupted:
+            raise KeyboardInterrupt
+
+    def _interrupt(self, *_: object) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt  # the second: one call takes for ever
+        self._interrupted = True

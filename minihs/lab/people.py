@@ -108,11 +108,11 @@ class Client:
         return self.send_event(room_id, "m.room.message", {"msgtype": "m.text", "body": body})
 
     def send_event(self, room_id: str, event_type: str, content: Any) -> str:
-        path = f"/rooms/{in_path(room_id)}/send/{event_type}/{self.txn()}"
+        path = f"/rooms/{in_path(room_id)}/send/{in_path(event_type)}/{self.txn()}"
         return str(self.put(path, content)["event_id"])
 
     def set_state(self, room_id: str, event_type: str, content: Any, state_key: str = "") -> str:
-        path = f"/rooms/{in_path(room_id)}/state/{event_type}/{in_path(state_key)}"
+        path = f"/rooms/{in_path(room_id)}/state/{in_path(event_type)}/{in_path(state_key)}"
         return str(self.put(path, content)["event_id"])
 
     def redact(self, room_id: str, event_id: str) -> str:

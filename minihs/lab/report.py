@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich.console import Console
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from minihs.lab.evidence import Evidence, Links, decisions_about
+from minihs.lab.telling import tell_table
 from minihs.lab.transcript import Entry, line
-from minihs.lab.watching import Decision
+from minihs.lab.watching import Decision, decision_line
 
 if TYPE_CHECKING:
     from minihs.lab.views import RoomView
@@ -161,10 +161,12 @@ class Report(msgspec.Struct, kw_only=True):
         if story:
             for entry in self.transcript:
                 console.print(Text(line(entry)), soft_wrap=True)
+            for decision in self.decisions:
+                console.print(Text(decision_line(decision)), soft_wrap=True)
         for each in chosen if story or case is not None else ():
             _tell_case(console, each)
         for table in self.tables:
-            console.print(_rich(table))
+            tell_table(console, table)
         for verdict in self.verdicts:
             mark, style = ("✓", "green") if verdict.holds else ("✗", "bold red")
             console.print(Text(f"{mark} {verdict.text}", style=style))
@@ -189,22 +191,12 @@ def _tell_case(console: Console, case: Evidence) -> None:
     for entry in case.transcript:
         console.print(Text(line(entry)), soft_wrap=True)
     for each in case.decisions:
-        text = f"{each.server}, {each.question}: {each.told} {each.answer} by {each.basis}"
-        console.print(Text(text), soft_wrap=True)
+        console.print(Text(decision_line(each)), soft_wrap=True)
     for view in case.after:
         console.print(Text(view.text()), soft_wrap=True)
     if case.traffic:
-        console.print(_rich(traffic_table("Traffic", case.traffic)))
+        tell_table(console, traffic_table("Traffic", case.traffic))
     console.print(Text(f"→ {case.found}", style="bold"))
-
-
-def _rich(table: Table) -> RichTable:
-    rich = RichTable(title=table.title, caption=table.note or None, title_justify="left")
-    for column in table.columns:
-        rich.add_column(Text(column))
-    for row in table.rows:
-        rich.add_row(*(Text(cell) for cell in row))
-    return rich
 
 
 def per(total: float, count: float) -> str:

@@ -178,10 +178,30 @@ class Story:
         self.world.partition(*sides)
         self._open.setdefault("apart", self.world.now_ms)
 
+    def cuts(self, source: str, target: str, *, one_way: bool = False) -> None:
+        """The way from one server or person to another is gone, both ways unless `one_way`; unnoticed."""
+        self.world.cut(source, target, one_way=one_way)
+        self._open.setdefault(f"{source} {'→' if one_way else '↔'} {target} cut", self.world.now_ms)
+
     def mends(self) -> None:
         """Everything gets through again; servers are given the time to notice."""
         self.world.heal()
-        self._close("apart")
+        for name in [name for name in self._open if name == "apart" or name.endswith(" cut")]:
+            self._close(name)
+
+    def disturbs(self, one: str, other: str, **conditions: Any) -> None:
+        """The way between two machines is bad: `loss=0.1`, `jitter_ms=50` and the like (`Conditions`)."""
+        self.world.condition(one, other, **conditions)
+
+    def slows(self, server: str, *, ms: float) -> None:
+        """Everything to and from a server takes so much longer."""
+        self.world.slow(server, ms)
+
+    def sets_clock(self, server: str, *, seconds_ahead: float) -> None:
+        """A server's wall clock is wrong from now on; negative is behind the truth."""
+        self.world.server(server).set_clock(skew_ms=round(seconds_ahead * 1000))
+        where = "behind" if seconds_ahead < 0 else "ahead"
+        self._say(f"the clock of {server} is {abs(seconds_ahead):g} s {where}")
 
     def kills(self, server: str) -> None:
         """A server's process is gone."""

@@ -12,7 +12,7 @@ import msgspec
 
 from minihs.events.event import Event, StateKey
 from minihs.homeserver.rooms.commits import CommittedEvent
-from minihs.lab.transcript import Transcript
+from minihs.lab.transcript import Transcript, clock_time
 from minihs.rooms.auth import Allowed, Refused, authorise
 from minihs.rooms.judge import Judge
 from minihs.rooms.receipt import Accept, CitedEvents, Reject, SoftFail, check_citations
@@ -191,6 +191,12 @@ class Witness:
         self._transcript.add(
             "event", self._server, f"could not store {describe(event)}", room_id=event.room_id
         )
+
+
+def decision_line(decision: Decision) -> str:
+    """One answer of the auth rules as text: time, server, question, event, answer, what was read."""
+    where = f"{clock_time(decision.at_ms)}  {decision.server:<8} {decision.question:<8}"
+    return f"{where} {decision.told}: {decision.answer} by {decision.basis or 'nothing'}"
 
 
 def describe(event: Event) -> str:

@@ -188,6 +188,7 @@ def test_the_command_lists_runs_and_writes(tmp_path: Path) -> None:
     nowhere = CliRunner().invoke(main, [*arguments[:3], "--json", str(tmp_path / "no" / "file.json")])
     assert nowhere.exit_code == 1
     assert "cannot be written" in nowhere.output
+    assert "✓" not in nowhere.output, "it was played before the file was looked at"
 
 
 def test_the_first_experiment_of_the_manual_runs_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from html import escape
+from io import StringIO
+from xml.etree import ElementTree
+
 import pytest
+from rich.console import Console
 
 from minihs.lab.names import UnknownName
 from minihs.lab.story import Story, Unfulfilled
@@ -125,3 +131,73 @@ def test_a_server_that_is_killed_and_started_is_part_of_the_story() -> None:
     lines = [entry.text for entry in story.ends().transcript]
     assert "hs1 is killed" in lines
     assert "hs1 is started again" in lines
+
+
+def test_bad_ways_slow_servers_and_wrong_clocks_are_part_of_the_story() -> None:
+    story = Story("Weather", servers=["hs1", "hs2"])
+    story.person("alice", on="hs1")
+    story.person("bob", on="hs2")
+    story.room("tea", made_by="alice", joined_by=["bob"])
+    story.sets_clock("hs1", seconds_ahead=-90)
+    story.schedules("alice", "bye", in_room="tea", hours=1)
+    story.disturbs("hs1", "hs2", loss=0.1, jitter_ms=20)
+    story.slows("hs2", ms=300)
+    story.cuts("hs1", "hs2", one_way=True)
+    story.says("alice", "lost on the way", in_room="tea")
+    story.waits(minutes=1)
+    story.expect_unseen("bob", "lost on the way", in_room="tea")
+    story.mends()
+    story.waits(minutes=30)
+    story.expect_seen("bob", "lost on the way", in_room="tea")
+    report = story.ends()
+    assert "hs1 → hs2 cut" in report.drawings[-1].svg
+    lines = [entry.text for entry in report.transcript]
+    assert "the clock of hs1 is 90 s behind" in lines
+    assert "the link hs1 → hs2 is cut" in lines
+    with pytest.raises(UnknownName, match="Did you mean 'loss'"):
+        story.disturbs("hs1", "hs2", los=0.1)
+
+
+def test_people_may_send_events_whose_type_has_a_slash() -> None:
+    story = Story("Slashes", servers=["hs1"])
+    alice = story.person("alice", on="hs1")
+    room_id = story.room("tea", made_by="alice")
+    story.sets("alice", "org.example/type", {"a": 1}, in_room="tea", key="a/key")
+    alice.send_event(room_id, "org.example/message", {"b": 2})
+    assert alice.state(room_id)["org.example/type", "a/key"]["content"] == {"a": 1}
+    assert alice.messages(room_id)[0]["type"] == "org.example/message"
+
+
+def test_a_page_shows_hostile_names_as_text_and_needs_nothing_else() -> None:
+    hostile = "</title></style><script>alert(1)</script><img src=x onerror=alert(1)>&\"'"
+    story = Story(hostile, servers=["hs1"])
+    story.person("alice", on="hs1")
+    story.room(hostile, made_by="alice")
+    story.sets("alice", "org.example.<b>type</b>", {}, in_room=hostile, key=hostile)
+    story.schedules("alice", hostile, in_room=hostile, seconds=1)
+    story.waits(seconds=2)
+    story.expect(hostile, True)
+    page = story.ends().to_html()
+    assert "alert(1)" in page
+    for tag in ("<script", "<img", "<b>", "<link", "<iframe"):
+        assert tag not in page
+    assert not re.search(r"(?:src|href)\s*=\s*[\"']?http|url\(|@import", page.replace(escape(hostile), ""))
+    for drawing in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+        ElementTree.fromstring(drawing)
+
+
+def test_the_page_and_the_terminal_tell_each_decision_with_its_rule_and_its_state() -> None:
+    report = demotion().ends()
+    (refusal,) = [each for each in report.decisions if not each.allowed]
+    answer = "refused: the sender has power 0, events of this type need 50 (v12 8)"
+    assert refusal.answer == answer
+    power = refusal.state["m.room.power_levels|"][:7]
+    out = StringIO()
+    report.tell(Console(file=out, width=200), story=True)
+    (told,) = [line for line in out.getvalue().splitlines() if answer in line]
+    assert f"power_levels {power}…" in told
+    assert answer in report.to_html()
+    assert "allowed (v12 11)" in out.getvalue()
+    quiet = StringIO()
+    report.tell(Console(file=quiet, width=200))
+    assert answer not in quiet.getvalue()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from minihs.events.event import Event
 from minihs.lab import World
@@ -327,3 +329,33 @@ def test_the_order_of_hash_tables_changes_nothing(yields: bool) -> None:
     ]
     assert told[0] == told[1]
     assert b"later" in told[0]
+
+
+def test_ctrl_c_ends_the_turning_of_a_world_and_is_no_failure_inside_it() -> None:
+    """Raised inside a coroutine, it would be the failure of that coroutine, and the world would go on."""
+    world = World()
+    ended: list[str] = []
+
+    async def interrupted() -> None:
+        signal.raise_signal(signal.SIGINT)
+        ended.append("in peace")
+
+    world.clock.call_later(1_000, lambda: Deferred.fromCoroutine(interrupted()))
+    with pytest.raises(KeyboardInterrupt):
+        world.advance(hours=1)
+    assert ended == ["in peace"]
+    assert world.now_ms == 1_000
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    world.advance(hours=1)
+
+
+def test_a_second_ctrl_c_ends_a_call_that_takes_for_ever() -> None:
+    world = World()
+
+    def endless() -> None:
+        while True:
+            signal.raise_signal(signal.SIGINT)
+
+    world.clock.call_later(1_000, endless)
+    with pytest.raises(KeyboardInterrupt):
+        world.advance(hours=1)
