@@ -33,6 +33,16 @@ from minihs.store.writer import Batch
 _FUTURES = f"SELECT {COLUMNS} FROM futures LEFT JOIN future_timers USING (future_id)"
 _WITH_PAYLOAD = f"SELECT {COLUMNS}, payload FROM futures LEFT JOIN future_timers USING (future_id)"
 
+_OF_GROUP = """
+    futures.outcome IS NULL AND futures.future_id IN (
+        SELECT id FROM wanted UNION ALL
+        SELECT future_id FROM futures, wanted
+        WHERE group_id = wanted.id AND group_id <> future_id AND outcome IS NULL
+    ) ORDER BY futures.future_id
+"""
+"""The scheduled members of the group `wanted`: the first by its ID, which is the group's, the others by an
+index that holds no first ones."""
+
 _LAST_POSITION = "SELECT MAX(finalised_position) FROM futures WHERE finalised_position IS NOT NULL"
 
 _encode = msgspec.json.Encoder().encode
@@ -90,7 +100,7 @@ class FutureStore:
     async def maybe_group(self, group_id: GroupID) -> FutureGroup | None:
         """The group with its scheduled members; None when it is finished."""
         rows = await self._reader.all(
-            f"{_FUTURES} WHERE group_id = ? AND outcome IS NULL ORDER BY futures.future_id", (group_id,)
+            f"WITH wanted (id) AS (VALUES (?)) {_FUTURES} WHERE {_OF_GROUP}", (group_id,)
         )
         return next(groups_of(map(future_row, rows)), None)
 
@@ -98,8 +108,8 @@ class FutureStore:
         """The group of the future with that public ID, with its scheduled members, of which that future need
         not be one; None when it is finished or there is none."""
         rows = await self._reader.all(
-            f"{_FUTURES} WHERE group_id = (SELECT group_id FROM futures WHERE id_hash = ?)"
-            " AND outcome IS NULL ORDER BY futures.future_id",
+            "WITH wanted (id) AS (SELECT group_id FROM futures WHERE id_hash = ?)"
+            f" {_FUTURES} WHERE {_OF_GROUP}",
             (secret_hash(delay_id),),
         )
         return next(groups_of(map(future_row, rows)), None)

@@ -60,11 +60,11 @@ async def restart(run: Run) -> None:
     with run.stage.minihs() as ours:
         ids = await scenarios.schedule(ours, ours.room(), 1_000 if run.quick else 10_000, scenarios.HOUR_MS)
         with run.stage.bare_twisted() as port:
-            bare = await scenarios.bare_rate(port, run.seconds / 2)
+            bare = (await scenarios.bare_requests(port, 10_000)).rate
             before = ours.cpu_s()
             mine = await scenarios.restarting(ours, ids, run.seconds)
             cpu_ms = (ours.cpu_s() - before) / mine.count * 1000
-            bare = max(bare, await scenarios.bare_rate(port, run.seconds / 2))
+            bare = max(bare, (await scenarios.bare_requests(port, 10_000)).rate)
         share = mine.rate / bare
         run.results.report(
             f"restart, durable, {len(ids):,} scheduled",

@@ -8,33 +8,45 @@ import json
 import time
 import urllib.parse
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
-from tests.bench.load import Timings, hammer
+from tests.bench.load import Result, Timings, hammer
 from tests.bench.populate import populate
 from tests.bench.scenarios import CLIENT, HOUR_MS, MESSAGE, quoted
 from tests.bench.servers import Measured
 
 ACTIONS = "/_matrix/client/v1/delayed_events"
 LEAD_MS = 15_000
+WARMING = 300
+"""Commands before those that are measured, so that connections and code paths are there."""
 
 
 @dataclass
-class Rates:
-    """Commands each second, each durable before its answer."""
+class Work:
+    """Commands of one kind that were answered, each durable before its answer, and the seconds they took."""
 
-    schedule: float
-    restart: float
-    cancel: float
+    count: int = 0
+    seconds: float = 0.0
 
-    def better(self, other: Rates) -> Rates:
-        """The higher one of each."""
-        return Rates(
-            max(self.schedule, other.schedule),
-            max(self.restart, other.restart),
-            max(self.cancel, other.cancel),
-        )
+    def add(self, result: Result) -> None:
+        """Count a slice of the work."""
+        self.count += result.count
+        self.seconds += result.seconds
+
+    @property
+    def rate(self) -> float:
+        """Commands each second."""
+        return self.count / self.seconds
+
+
+@dataclass
+class Commands:
+    """What was done of each command."""
+
+    schedule: Work = field(default_factory=Work)
+    restart: Work = field(default_factory=Work)
+    cancel: Work = field(default_factory=Work)
 
 
 def fill(server: Measured, rooms: int, count: int) -> list[str]:
@@ -61,40 +73,32 @@ async def touch(server: Measured, ids: list[str]) -> None:
         link.close()
 
 
-async def rates(
-    server: Measured, ids: list[str], room_id: str, seconds: float, *, each_once: bool = False
-) -> Rates:
-    """What 32 connections get done of each command.
-
-    With `each_once`, half of the futures are restarted and the other half cancelled, each a single time.
-    """
+async def command(
+    server: Measured, room_id: str, restarts: Sequence[str], cancels: Sequence[str], done: Commands
+) -> None:
+    """Over 32 connections restart these, cancel those, and schedule as many as are cancelled."""
     links = server.connections("alice", 32)
     txn_ids = itertools.count(time.time_ns())
     path = f"{CLIENT}/rooms/{quoted(room_id)}/delayed_event/m.room.message"
     body = {"delay_ms": 20 * HOUR_MS, "content": MESSAGE}
-    half = len(ids) // 2 if each_once else 0
-    turning, once = (iter(ids[:half]) if each_once else itertools.cycle(ids)), iter(ids[half:])
 
-    def schedules(number: int) -> Iterator[bytes]:
-        while True:
-            yield links[number].encode("PUT", f"{path}/{next(txn_ids)}", body)
+    def schedules(count: int) -> Iterator[bytes]:
+        for _ in range(count):
+            yield links[0].encode("PUT", f"{path}/{next(txn_ids)}", body)
 
-    def restarts(number: int) -> Iterator[bytes]:
-        for delay_id in turning:
-            yield links[number].encode("POST", f"{ACTIONS}/{delay_id}/restart", {})
+    def actions(action: str, ids: Sequence[str]) -> Iterator[bytes]:
+        for delay_id in ids:
+            yield links[0].encode("POST", f"{ACTIONS}/{delay_id}/{action}", {})
 
-    def cancels(number: int) -> Iterator[bytes]:
-        for delay_id in once:
-            yield links[number].encode("POST", f"{ACTIONS}/{delay_id}/cancel", {})
+    async def send(requests: Iterator[bytes]) -> Result:
+        return await hammer(links, lambda _: requests, 60)
 
-    found = []
-    for requests in (schedules, restarts, cancels):
-        if not (each_once and requests is not schedules):
-            await hammer(links, requests, min(0.5, seconds))
-        found.append((await hammer(links, requests, seconds)).rate)
+    await send(schedules(WARMING))
+    done.schedule.add(await send(schedules(len(cancels))))
+    done.restart.add(await send(actions("restart", restarts)))
+    done.cancel.add(await send(actions("cancel", cancels)))
     for link in links:
         link.close()
-    return Rates(*found)
 
 
 @dataclass

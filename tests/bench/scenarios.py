@@ -89,14 +89,15 @@ async def restarting(server: Measured, delay_ids: list[str], seconds: float) -> 
     return result
 
 
-async def bare_rate(port: int, seconds: float) -> float:
-    """What bare Twisted answers of requests like a heartbeat."""
+async def bare_requests(port: int, count: int) -> Result:
+    """Requests like a heartbeat to bare Twisted, after as many that warm it up."""
     links = [Connection("127.0.0.1", port, "x" * 43) for _ in range(32)]
     request = links[0].encode("POST", "/_matrix/client/v1/delayed_events/" + "x" * 32 + "/restart", {})
-    await hammer(links, lambda _: itertools.repeat(request), min(1.0, seconds))
-    result = await hammer(links, lambda _: itertools.repeat(request), seconds)
+    for _ in range(2):
+        requests = itertools.repeat(request, count)
+        result = await hammer(links, lambda _, requests=requests: requests, 60)
     close(links)
-    return result.rate
+    return result
 
 
 @dataclass
