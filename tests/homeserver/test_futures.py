@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
 
 from minihs.futures.policies import FutureLimits
-from minihs.homeserver.errors import Forbidden
+from minihs.homeserver.errors import Forbidden, Unavailable
 from minihs.homeserver.futures.sending import Standing
 from minihs.platform.clock import VirtualClock
 from minihs.platform.workers import InlineWorkers
@@ -298,6 +299,38 @@ class TestExactlyOnce:
         server.pass_ms(1_000)
         server.pass_ms(1_000)
         assert len(server.sent(room_id)) == 1
+
+    @pytest.mark.parametrize("fails", [5, 6])
+    def test_a_send_that_cannot_be_tried_is_tried_five_times_more_and_has_then_failed(
+        self, server: FutureServer, monkeypatch: pytest.MonkeyPatch, fails: int
+    ) -> None:
+        room_id = server.create()
+        delay_id = server.schedule(room_id, 10_000)
+        tries: list[float] = []
+        send = server.sending.send
+
+        async def try_to_send(*args: Any, **details: Any) -> Any:
+            tries.append(server.clock.monotonic_ms())
+            if len(tries) <= fails:
+                raise Unavailable("hs2 is away.")
+            return await send(*args, **details)
+
+        monkeypatch.setattr(server.sending, "send", try_to_send)
+        server.pass_ms(10_000)
+        for _ in range(600):
+            if len(tries) == 6:
+                break
+            assert "finalised" not in server.lookup(delay_id)
+            server.pass_ms(100)
+        pauses_ms = [after - before for before, after in pairwise(tries)]
+        assert pauses_ms == pytest.approx([1_000, 2_000, 4_000, 8_000, 16_000], abs=200)
+        outcome = server.lookup(delay_id)["finalised"]
+        assert len(server.sent(room_id)) == 6 - fails
+        assert ("event_id" in outcome) == (fails == 5)
+        if fails == 6:
+            assert outcome["error"] == {"errcode": "M_UNKNOWN", "error": "hs2 is away."}
+            server.pass_ms(60_000)
+            assert len(tries) == 6
 
 
 class TestNewerState:
