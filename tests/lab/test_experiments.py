@@ -142,7 +142,8 @@ def test_a_leave_signed_in_advance_is_told_with_what_each_server_made_of_it() ->
     report = run_experiment("presigned", seed=2, size="small")
     told = {case.title: case for case in report.cases}
     banned = told["Alice is banned"]
-    (refused,) = (each for each in banned.decisions if not each.allowed)
+    future, refused = (each for each in banned.decisions if not each.allowed)
+    assert (future.server, future.question, future.rule) == ("hs1", "own", "v12 6")
     assert (refused.server, refused.question, refused.rule) == ("hs2", "current", "v12 6")
     assert banned.after[1].standing(refused.event_id) == "soft-failed"
     assert banned.before[1].standing(refused.event_id) == "unknown"

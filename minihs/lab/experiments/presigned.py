@@ -118,8 +118,8 @@ def run(seed: int, size: Size) -> Report:
     recent, old = (Spoilt(*map(sum, zip(*rows, strict=True))) for rows in (spoilt[:2], spoilt[2:]))
     report.check(
         "the further the room has moved on, the more of the leaves that a future would have sent end "
-        f"nothing: {recent.nothing} of {recent.sent} after up to 10 things, {old.nothing} of {old.sent} after "
-        "30 and more",
+        f"nothing: {recent.nothing} of {recent.sent} after up to 10 things, {old.nothing} of {old.sent} "
+        "after 30 and more",
         recent.nothing * old.sent < old.nothing * recent.sent,
     )
     report.check(
