@@ -138,7 +138,8 @@ def _node(view: RoomView, row: EventRow, at: tuple[int, int], text_x: int, *, ne
     if new:
         notes.append("new")
     title = escape(f"{event.event_id} – {word}" + (f": {row.refusal}" if row.refusal else ""))
-    shown = words if len(words) <= WORDS else words[: WORDS - 1] + "…"
+    room = WORDS - sum(len(note) + 3 for note in notes[1:])
+    shown = words if len(words) <= room else words[: room - 1] + "…"
     tip = f'<circle cx="{x}" cy="{y}" r="9" class="tip"/>' if event.event_id in view.extremities else ""
     return (
         f"<g><title>{title}</title>{tip}"

@@ -86,8 +86,8 @@ def _base(plan: Plan) -> str:
 
 def _ordinary(client: Client, plan: Plan) -> str:
     if plan.state_key is None:
-        return f"{V3}{_base(plan)}/send/{plan.type}/{client.txn()}"
-    return f"{V3}{_base(plan)}/state/{plan.type}/{in_path(plan.state_key)}"
+        return f"{V3}{_base(plan)}/send/{in_path(plan.type)}/{client.txn()}"
+    return f"{V3}{_base(plan)}/state/{in_path(plan.type)}/{in_path(plan.state_key)}"
 
 
 async def _ask(
@@ -102,7 +102,7 @@ async def _ask(
 
 async def merged(client: Client, plan: Plan) -> Handle:
     """MSC4140 as it was accepted: an endpoint of its own, the owner's token for everything."""
-    path = f"{V3}{_base(plan)}/delayed_event/{plan.type}/{client.txn()}"
+    path = f"{V3}{_base(plan)}/delayed_event/{in_path(plan.type)}/{client.txn()}"
     body: dict[str, Any] = {"delay_ms": plan.delay_ms, "content": plan.content}
     if plan.state_key is not None:
         body["state_key"] = plan.state_key
@@ -138,9 +138,9 @@ async def tokens(client: Client, plan: Plan) -> Handle:
     """Endpoints of their own and a token for each thing that may be done."""
     query = {"future_timeout": plan.delay_ms}
     if plan.state_key is None:
-        path = f"{C1}{_base(plan)}/send_future/{plan.type}/{client.txn()}"
+        path = f"{C1}{_base(plan)}/send_future/{in_path(plan.type)}/{client.txn()}"
     else:
-        path = f"{C1}{_base(plan)}/state_future/{plan.type}/{in_path(plan.state_key)}"
+        path = f"{C1}{_base(plan)}/state_future/{in_path(plan.type)}/{in_path(plan.state_key)}"
     reply = await _ask(client, "PUT", path, plan.content, query)
     return Handle(client, plan, "tokens", _token_commands(reply), reply)
 

@@ -16,7 +16,7 @@ from minihs.lab.http_client import Response, in_path
 from minihs.lab.names import named
 from minihs.lab.people import Client
 from minihs.lab.report import Drawing, Report
-from minihs.lab.views import RoomView, differences, view_of
+from minihs.lab.views import RoomView, differences, future_on, newest_future, view_of
 from minihs.lab.world import World
 
 RESTARTED = "restarted"
@@ -30,9 +30,11 @@ class Unfulfilled(AssertionError):
 class ToldFuture:
     """A future of the story."""
 
-    def __init__(self, name: str, handle: Handle, now_ms: float) -> None:
+    def __init__(self, name: str, handle: Handle, delay_id: str | None, now_ms: float) -> None:
+        """`delay_id` is its public ID, which some dialects do not tell."""
         self.name = name
         self.handle = handle
+        self.delay_id = delay_id
         self.moments = [Moment(now_ms, "scheduled")]
 
 
@@ -148,7 +150,12 @@ class Story:
             state_key=key,
             delay_ms=int(delay_ms),
         )
-        future = ToldFuture(name, schedule(self._person(who), plan, dialect), self.world.now_ms)
+        handle = schedule(self._person(who), plan, dialect)
+        server: Any = handle.owner.server
+        delay_id = (
+            handle.delay_id if self.world.real else newest_future(server, handle.owner.user_id, dialect)
+        )
+        future = ToldFuture(name, handle, delay_id, self.world.now_ms)
         self.futures[name] = future
         self._say(f"{who} schedules {name!r} by {dialect}, in {delay_ms / 1000:g} s")
         return future
@@ -172,6 +179,8 @@ class Story:
     ) -> None:
         """Time passes."""
         self.world.advance(days=days, hours=hours, minutes=minutes, seconds=seconds, ms=ms)
+        if not self.world.real:
+            self._see_outcomes()
 
     def parts(self, *sides: Collection[str]) -> None:
         """The network parts between these sides, and nobody notices."""
@@ -259,8 +268,7 @@ class Story:
 
     def _take_evidence(self) -> None:
         report, world = self.report, self.world
-        for future in self.futures.values():
-            self._outcome(future)
+        self._see_outcomes()
         for name in self.rooms:
             before, views = self._before[name], self._views(name)
             report.show_room(f"The room {name!r} in the beginning", before)
@@ -274,19 +282,38 @@ class Story:
         world.gather()
         report.transcript = list(world.transcript.entries)
 
-    def _outcome(self, future: ToldFuture) -> None:
-        """What became of a future that nobody ended by a command, as its server tells its owner."""
-        delay_id, owner = future.handle.delay_id, future.handle.owner
-        if future.moments[-1].mark in ENDED or delay_id is None or not owner.server.up:
-            return
-        answer = owner.request("GET", f"/_matrix/client/v1/delayed_events/{in_path(delay_id)}")
+    def _see_outcomes(self) -> None:
+        """What became of the futures that nobody ended by a command."""
+        for future in self.futures.values():
+            if future.moments[-1].mark in ENDED:
+                continue
+            ended = self._ended_for_real(future) if self.world.real else self._ended(future)
+            if ended is not None:
+                mark, at_ts = ended
+                began_ms = self.world.clock.wall_ms() - self.world.now_ms + future.handle.owner.server.skew_ms
+                at_ms = min(self.world.now_ms, max(future.moments[-1].at_ms, at_ts - began_ms))
+                future.moments.append(Moment(at_ms, mark))
+
+    def _ended(self, future: ToldFuture) -> tuple[str, int] | None:
+        """How and when, by its server's clock."""
+        stored = future.delay_id and future_on(
+            self.world.server(future.handle.owner.server.name), future.delay_id
+        )
+        if not stored or stored.outcome is None:
+            return None
+        return type(stored.outcome).__name__.lower(), stored.outcome.at_wall_ms
+
+    def _ended_for_real(self, future: ToldFuture) -> tuple[str, int] | None:
+        """The same of a server that must be asked, where its dialect tells an ID."""
+        owner = future.handle.owner
+        if future.delay_id is None or not owner.server.up:
+            return None
+        answer = owner.request("GET", f"/_matrix/client/v1/delayed_events/{in_path(future.delay_id)}")
         finalised = answer.json.get("finalised") if answer.ok else None
-        if finalised is not None:
-            mark = "sent" if "event_id" in finalised else "failed" if "error" in finalised else "cancelled"
-            world = self.world
-            began_ms = world.clock.wall_ms() - world.now_ms + owner.server.skew_ms
-            at_ms = min(world.now_ms, max(future.moments[-1].at_ms, finalised["finalised_ts"] - began_ms))
-            future.moments.append(Moment(at_ms, mark))
+        if finalised is None:
+            return None
+        mark = "sent" if "event_id" in finalised else "failed" if "error" in finalised else "cancelled"
+        return mark, finalised["finalised_ts"]
 
     # Inside
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from minihs.events.event import StateKey
-from minihs.events.ids import EventID, RoomID
+from minihs.events.ids import EventID, RoomID, UserID
+from minihs.futures.model import Future
 from minihs.lab.watching import describe, short
 from minihs.store.events import EventRow, EventStore, Standing
 from minihs.store.futures import FutureStore
@@ -130,6 +131,22 @@ def scheduled_futures(server: LabServer) -> int:
     reader = server.database.reader
     total: int = reader.now(FutureStore(reader).one_total())
     return total
+
+
+def newest_future(server: LabServer, owner: str, dialect: str) -> str | None:
+    """The public ID of what somebody scheduled last and is to be sent when its time has come, whether its
+    dialect tells it or not."""
+    reader = server.database.reader
+    stored = reader.now(FutureStore(reader).all_scheduled(UserID(owner), [dialect]))
+    timed = [each.future for each in stored if each.future.timeout_ms is not None]
+    return max(timed, key=lambda future: future.id).delay_id if timed else None
+
+
+def future_on(server: LabServer, delay_id: str) -> Future | None:
+    """A future as its server has it; None when it is forgotten."""
+    reader = server.database.reader
+    row = reader.now(FutureStore(reader).maybe_future(delay_id))
+    return None if row is None else row.future
 
 
 def differences(views: Sequence[RoomView]) -> list[str]:

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
+from minihs.lab.handles import SCHEDULERS
 from minihs.lab.names import UnknownName
 from minihs.lab.story import Story, Unfulfilled
 
@@ -88,7 +89,31 @@ def test_futures_are_commanded_by_the_names_that_the_story_gave_them() -> None:
     story.waits(seconds=3)
     story.expect_seen("alice", "kept", in_room="tea")
     story.expect_unseen("alice", "given up", in_room="tea")
-    assert [moment.mark for moment in story.futures["kept"].moments] == ["scheduled", "restarted"]
+    story.ends()
+    lives = {name: [moment.mark for moment in each.moments] for name, each in story.futures.items()}
+    assert lives == {
+        "kept": ["scheduled", "restarted", "sent"],
+        "given up": ["scheduled", "cancelled"],
+        "now": ["scheduled", "sent"],
+    }
+
+
+@pytest.mark.parametrize("dialect", SCHEDULERS)
+def test_the_life_of_a_future_is_drawn_to_its_end_in_every_dialect(dialect: str) -> None:
+    story = Story("Lives", servers=["hs1"], settings={"futures.dialects": [dialect]})
+    story.person("alice", on="hs1")
+    story.room("tea", made_by="alice")
+    begun_ms = story.world.now_ms
+    for name, seconds in (("soon", 5), ("later", 20)):
+        story.schedules("alice", name, in_room="tea", seconds=seconds, dialect=dialect)
+    story.sets("alice", "m.room.topic", {"topic": "tea"}, in_room="tea")
+    story.waits(seconds=10)
+    report = story.ends()
+    soon, later = (story.futures[name].moments for name in ("soon", "later"))
+    assert [moment.mark for moment in soon] == ["scheduled", "sent"]
+    assert begun_ms + 5_000 <= soon[1].at_ms <= begun_ms + 5_100
+    assert [moment.mark for moment in later] == ["scheduled"]
+    assert (report.drawings[-1].svg.count(">sent<"), report.drawings[-1].svg.count(">waits<")) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +208,9 @@ def test_a_page_shows_hostile_names_as_text_and_needs_nothing_else() -> None:
         assert tag not in page
     assert not re.search(r"(?:src|href)\s*=\s*[\"']?http|url\(|@import", page.replace(escape(hostile), ""))
     for drawing in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
-        ElementTree.fromstring(drawing)
+        root = ElementTree.fromstring(drawing)
+        for text in root.iter("{http://www.w3.org/2000/svg}text"):
+            assert len("".join(text.itertext())) <= 58, "it would lie over the next server's graph"
 
 
 def test_the_page_and_the_terminal_tell_each_decision_with_its_rule_and_its_state() -> None:
