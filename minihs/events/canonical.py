@@ -14,7 +14,6 @@ from canonicaljson import encode_canonical_json
 from msgspec.json import Encoder
 
 JSONValue: TypeAlias = "bool | int | float | str | Sequence[JSONValue] | Mapping[str, JSONValue] | None"
-JSONObject: TypeAlias = Mapping[str, JSONValue]
 
 MAX_INTEGER = 2**53 - 1
 """Integers a double holds exactly; appendices, "Canonical JSON"."""

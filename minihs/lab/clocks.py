@@ -70,7 +70,6 @@ class WorldClock:
 
     def __init__(self, begins_ms: int = WORLD_BEGINS_MS) -> None:
         self.now_us = 0
-        self.turns = 0
         self._begins_ms = begins_ms
         self._timers: list[tuple[int, int, Timer]] = []
         self._sequence = 0
@@ -139,7 +138,6 @@ class WorldClock:
         """Jump to the next call and make it; there must be one (`next_us`)."""
         due_us, _, timer = heapq.heappop(self._timers)
         self.now_us = max(self.now_us, due_us)
-        self.turns += 1
         timer.state = "called"
         timer.call(*timer.args, **timer.kwargs)
 
@@ -211,11 +209,6 @@ class ServerClock:
     def skew_ms(self) -> int:
         """How far the wall clock is ahead of the truth."""
         return self._skew_ms
-
-    @property
-    def stopped(self) -> bool:
-        """Whether the process is gone."""
-        return self._stopped
 
     def stop(self) -> None:
         """The process is gone."""

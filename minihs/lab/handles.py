@@ -56,14 +56,6 @@ class Handle:
         """The public ID, in the dialects that have one."""
         return self.reply.get("delay_id") or self.reply.get("future_id")
 
-    def can(self, action: str) -> bool:
-        """Whether the dialect knows the action: `restart`, `send`, `cancel`."""
-        return action in self.commands
-
-    def can_delegate(self, action: str) -> bool:
-        """Whether somebody without the owner's access token may do it."""
-        return action in self.commands and not self.commands[action].needs_owner
-
     async def command(self, action: str, by: Client | None = None) -> Response:
         """Do it, as the owner or, without a token, as somebody else."""
         command = named(f"action of {self.dialect}", action, self.commands)

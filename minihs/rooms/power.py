@@ -125,11 +125,6 @@ class PowerLevels:
     def redact(self) -> int:
         return self._named("redact")
 
-    def needed_for_notification(self, key: str) -> int:
-        """The level that a notification such as `room` needs; 50 where none is given."""
-        level = self._entry("notifications", key)
-        return 50 if level is None else level
-
     def _named(self, name: str) -> int:
         level = None if self._content is None else parse_level(self._content.get(name), self._version)
         return DEFAULT_LEVELS[name] if level is None else level

@@ -1,31 +1,22 @@
-"""What becomes of a PDU that another server sent: the numbered checks on receipt, in order, on one page.
+"""What becomes of a genuine event that another server sent: checks 4 to 6 on receipt, in order.
 
-Facts in, verdict out: whoever asks has verified signatures, fetched events and resolved states. Answers to
-"Checks performed on receipt of a PDU" of the server-server API. Its check 7 concerns rooms with a policy
-server, which this server does not consult.
+Facts in, verdict out: whoever asks has fetched events and resolved states. Checks 1 to 3, which need keys,
+are in `federation.admission`; check 7 concerns rooms with a policy server, which this server does not
+consult. Answers to "Checks performed on receipt of a PDU" of the server-server API.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from typing import TypeAlias
 
 import msgspec
 
-from minihs.events.event import Event, InvalidEvent, StateKey, parse_event, redact_event
-from minihs.events.hashes import content_hash_matches
+from minihs.events.event import Event, StateKey
 from minihs.events.ids import EventID
-from minihs.events.versions import RoomVersion
 from minihs.rooms.auth import Refused, authorise, check_auth_events
 from minihs.rooms.dag import MissingEvents
 from minihs.rooms.power import CREATE
-
-
-class Drop(msgspec.Struct, frozen=True):
-    """Not kept at all, as if it had never come."""
-
-    reason: str
 
 
 class Reject(msgspec.Struct, frozen=True):
@@ -46,13 +37,6 @@ class Accept(msgspec.Struct, frozen=True):
     """An event of the room like any other."""
 
 
-class Genuine(msgspec.Struct, frozen=True):
-    """Passed checks 1 to 3. `event` is the one to go on with; `redacted` says that its hash did not match."""
-
-    event: Event
-    redacted: bool
-
-
 class CitedEvents(msgspec.Struct, frozen=True, kw_only=True):
     """What an event's `auth_events` name, as far as it is known, and which of that was rejected.
 
@@ -69,30 +53,6 @@ class CitedEvents(msgspec.Struct, frozen=True, kw_only=True):
         if missing := [event_id for event_id in event.auth_events if event_id not in self.events]:
             raise MissingEvents(missing)
         return [self.events[event_id] for event_id in event.auth_events]
-
-
-Verdict: TypeAlias = Drop | Reject | SoftFail | Accept
-
-
-def check_format(pdu: object, version: RoomVersion) -> Event | Drop:
-    """Check 1: is it a valid event of its room's version?"""
-    try:
-        return parse_event(pdu, version)
-    except InvalidEvent as invalid:
-        return Drop(f"check 1, format: {invalid}")
-
-
-def check_origin(event: Event, bad_signature: str | None) -> Genuine | Drop:
-    """Checks 2 and 3: is it signed by whom it should be, and is its content what was signed?
-
-    `bad_signature` says what is wrong with the signatures that `required_signers` wants; None if nothing is.
-    Signatures cover the redacted event alone, so an event with a wrong hash counts as far as that goes.
-    """
-    if bad_signature is not None:
-        return Drop(f"check 2, signatures: {bad_signature}")
-    if not content_hash_matches(event.pdu, strict=event.version.strict_canonical_json):
-        return Genuine(redact_event(event), redacted=True)
-    return Genuine(event, redacted=False)
 
 
 def check_rights(

@@ -24,7 +24,6 @@ def test_a_room_without_power_levels_has_the_defaults() -> None:
         assert (levels.invite, levels.kick, levels.ban, levels.redact) == (0, 50, 50, 50)
         assert levels.needed_for_event("m.room.message", is_state=False) == 0
         assert levels.needed_for_event("m.room.topic", is_state=True) == 50
-        assert levels.needed_for_notification("room") == 50
         assert levels.level_of(BOB) == 0
 
 
@@ -56,7 +55,6 @@ def test_what_an_event_says_comes_before_the_defaults() -> None:
     assert levels.needed_for_event("m.room.name", is_state=True) == 6
     assert levels.needed_for_event("m.room.topic", is_state=True) == 8
     assert levels.needed_for_event("m.room.topic", is_state=False) == 8
-    assert levels.needed_for_notification("room") == 10
     assert (levels.level_of(BOB), levels.level_of(CAROL)) == (-9, 7)
 
 

@@ -5,22 +5,17 @@ from __future__ import annotations
 import pytest
 
 from minihs.events.event import Event
-from minihs.events.signatures import sign_pdu
 from minihs.rooms.dag import MissingEvents
 from minihs.rooms.power import CREATE
 from minihs.rooms.receipt import (
     Accept,
     CitedEvents,
-    Drop,
-    Genuine,
     Reject,
     SoftFail,
     check_citations,
-    check_format,
-    check_origin,
     check_rights,
 )
-from tests.support.events import RoomBuilder, signer_of
+from tests.support.events import RoomBuilder
 
 ALICE, BOB = "@alice:hs1", "@bob:hs2"
 both_versions = pytest.mark.parametrize("version", ["11", "12"])
@@ -41,41 +36,6 @@ def cited_in(room: RoomBuilder, *rejected: Event) -> CitedEvents:
 
 def hello(room: RoomBuilder) -> Event:
     return room.make(BOB, "m.room.message", {"body": "hello"})
-
-
-class TestFormatAndOrigin:
-    @both_versions
-    def test_a_genuine_event_goes_on_as_it_is(self, version: str) -> None:
-        room = room_of(version)
-        event = check_format(dict(hello(room).pdu), room.version)
-        assert isinstance(event, Event)
-        assert check_origin(event, None) == Genuine(event, redacted=False)
-
-    def test_what_is_no_event_of_its_version_is_dropped(self) -> None:
-        room = room_of("12")
-        verdict = check_format({**hello(room).pdu, "depth": "1"}, room.version)
-        assert verdict == Drop("check 1, format: depth must be an integer from 0 to 9007199254740991")
-
-    def test_a_bad_signature_drops_an_event_before_its_hash_is_looked_at(self) -> None:
-        room = room_of("12")
-        event = check_format({**hello(room).pdu, "content": {"body": "forged"}}, room.version)
-        assert isinstance(event, Event)
-        assert check_origin(event, "it is wrong") == Drop("check 2, signatures: it is wrong")
-
-    @both_versions
-    def test_an_event_whose_hash_does_not_match_goes_on_redacted_under_the_same_id(
-        self, version: str
-    ) -> None:
-        room = room_of(version)
-        honest = hello(room)
-        altered = {**honest.pdu, "content": {"body": "altered on the way"}}
-        event = check_format(sign_pdu(altered, room.version, signer_of("hs2")), room.version)
-        assert isinstance(event, Event)
-        verdict = check_origin(event, None)
-        assert isinstance(verdict, Genuine)
-        assert verdict.redacted
-        assert verdict.event.content == {}
-        assert verdict.event.event_id == honest.event_id
 
 
 @both_versions

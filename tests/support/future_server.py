@@ -42,7 +42,6 @@ from tests.support.room_service import RoomServer
 
 U = "/_matrix/client/unstable/org.matrix.msc4140"
 C = "/_matrix/client"
-NO_LIMITS = RateLimiter
 ALL = tuple(name for name in NAMES if name != "future-id")
 """Every dialect that can be on together."""
 

@@ -6,7 +6,7 @@ Source: client-server API, "Client Authentication", "Relationship between access
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 from twisted.logger import Logger
@@ -58,9 +58,6 @@ class Session(msgspec.Struct, frozen=True):
     access_token: str
 
 
-DevicesRemoved = Callable[[UserID, Sequence[DeviceID]], None]
-
-
 class Sessions:
     """Opens and ends sessions, and remembers who is behind recently used tokens."""
 
@@ -82,11 +79,6 @@ class Sessions:
         self._max_remembered = max_remembered
         self._remembered: dict[bytes, tuple[Requester, float]] = {}
         self._forgotten = 0
-        self._observers: list[DevicesRemoved] = []
-
-    def observe_removals(self, observer: DevicesRemoved) -> None:
-        """Call `observer(user_id, device_ids)` whenever devices are gone."""
-        self._observers.append(observer)
 
     def recent(self, token: str) -> Requester | None:
         """Who is behind a token that was used lately; None says nothing about it. HOT PATH."""
@@ -188,8 +180,6 @@ class Sessions:
     def ended(self, user_id: UserID, device_ids: Sequence[DeviceID]) -> None:
         """The tokens of these devices are no longer stored."""
         self._forget(user_id, set(device_ids))
-        for observer in self._observers:
-            observer(user_id, device_ids)
 
     def forget_user(self, user_id: UserID) -> None:
         """The account's standing changed: ask the store again."""
