@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from twisted.internet.error import CannotListenError
-from twisted.logger import Logger
 
 from minihs.config import Config
 from minihs.federation.signing_keys import KEY_FILE, SigningKeysUnusable, load_or_create
@@ -21,7 +20,7 @@ from minihs.http.site import ApiFactory
 from minihs.platform.clock import ReactorClock
 from minihs.platform.entropy import SystemEntropy
 from minihs.platform.local_socket import LocalPort
-from minihs.platform.logs import LogsUnusable
+from minihs.platform.logs import Logger, LogsUnusable
 from minihs.platform.network import Network
 from minihs.platform.workers import ThreadWorkers
 from minihs.server import CannotStart, Parts, Platform, Policies, admin_routes, wire

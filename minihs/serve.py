@@ -12,13 +12,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from minihs.config import Config
 from minihs.federation.tls import ClientTls, ServerTls, TlsUnusable
 from minihs.hosting import CANNOT_LISTEN, UNUSABLE, Bench, HostedServer, complain
-from minihs.platform.logs import start_logging
+from minihs.platform.logs import Logger, start_logging
 from minihs.platform.reactor_network import ReactorNetwork
 from minihs.server import CannotStart, Server
 

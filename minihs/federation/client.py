@@ -14,7 +14,6 @@ import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
-from twisted.logger import Logger
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
@@ -29,6 +28,7 @@ from minihs.federation.late_agent import LateAgent, Pooling
 from minihs.federation.request_signing import sign_request
 from minihs.federation.retries import RetryTable
 from minihs.platform.clock import Clock
+from minihs.platform.logs import Logger
 
 if TYPE_CHECKING:
     from twisted.web.client import URI

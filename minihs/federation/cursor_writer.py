@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from minihs.events.ids import ServerName
+from minihs.platform.logs import Logger
 from minihs.store.destinations import DestinationRow, DestinationStore
 from minihs.store.writer import Batch, Writer
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from twisted.logger import Logger
 
 from minihs.events.event import Event, StateKey
 from minihs.events.ids import EventID, RoomID, ServerName
@@ -19,6 +18,7 @@ from minihs.federation.outliers import MAX_SINGLE_FETCHES, Outliers
 from minihs.federation.receiver import CannotDecide, Receiver, unknown_among
 from minihs.federation.remote_rooms import RemoteRooms
 from minihs.platform.clock import Clock, sleep
+from minihs.platform.logs import Logger
 from minihs.rooms.dag import leading_to, topological_order
 from minihs.rooms.power import CREATE
 from minihs.rooms.state_map import StateMap

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from minihs.events.event import Event, StateKey
@@ -20,6 +19,7 @@ from minihs.federation.gaps import Bridge, Gaps
 from minihs.federation.outliers import Outliers, refused_ids
 from minihs.federation.receiver import CannotDecide, Receiver, unknown_among
 from minihs.platform.lanes import Lanes
+from minihs.platform.logs import Logger
 from minihs.rooms.auth import needed_state
 from minihs.rooms.dag import authorising_ids
 from minihs.rooms.judge import THE_RULES, Judge

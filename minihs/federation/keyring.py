@@ -13,7 +13,6 @@ import msgspec
 from signedjson.key import decode_verify_key_bytes, encode_verify_key_base64
 from signedjson.types import VerifyKey
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.logger import Logger
 from unpaddedbase64 import decode_base64
 
 from minihs.events.event import Event
@@ -31,6 +30,7 @@ from minihs.federation.shared_work import SharedWork
 from minihs.federation.signing_keys import SigningKeys
 from minihs.platform.clock import Clock
 from minihs.platform.deferreds import in_parallel
+from minihs.platform.logs import Logger
 from minihs.platform.workers import Workers
 from minihs.store.server_keys import KeyDocumentRow, ServerKeyRow, ServerKeyStore
 from minihs.store.writer import Batch, BatchFailed, Writer, WriterStopped

@@ -7,9 +7,9 @@ of its own sets and nobody else's.
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from minihs.platform.logs import Logger
 from minihs.store.destinations import DestinationStore
 from minihs.store.writer import Batch, BatchFailed, Writer, WriterStopped
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-from twisted.logger import Logger
-
 from minihs.events.event import Event
 from minihs.events.ids import EventID, RoomID, ServerName
 from minihs.events.versions import RoomVersion
@@ -20,6 +18,7 @@ from minihs.federation.client import RemoteRefusal, Unreachable
 from minihs.federation.receiver import Receiver, unknown_among
 from minihs.federation.remote_rooms import RemoteRooms
 from minihs.platform.deferreds import in_parallel
+from minihs.platform.logs import Logger
 from minihs.platform.workers import Workers
 from minihs.rooms.dag import authorising_ids
 from minihs.rooms.judge import THE_RULES, Judge

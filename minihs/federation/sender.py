@@ -22,7 +22,6 @@ from typing import Any, Protocol, cast
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from minihs.events import canonical
@@ -34,6 +33,7 @@ from minihs.federation.queue import MAX_EDUS, DestinationQueue, Load, QueuedPdu,
 from minihs.federation.retries import RetryTable
 from minihs.platform.clock import Clock
 from minihs.platform.entropy import Entropy, token_urlsafe
+from minihs.platform.logs import Logger
 from minihs.store.destinations import DestinationRow, DestinationStore
 from minihs.store.writer import Writer
 

@@ -13,7 +13,6 @@ from urllib.parse import urljoin, urlsplit
 
 import msgspec
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IResponse
 from zope.interface import implementer
@@ -25,6 +24,7 @@ from minihs.federation.http_exchange import ask, read_body
 from minihs.federation.late_agent import LateAgent
 from minihs.federation.shared_work import SharedWork
 from minihs.platform.clock import Clock
+from minihs.platform.logs import Logger
 
 if TYPE_CHECKING:
     from twisted.web.client import URI

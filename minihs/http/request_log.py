@@ -5,9 +5,8 @@ Requests are counted and timed by `metrics`.
 
 from __future__ import annotations
 
-from twisted.logger import Logger
-
 from minihs.http.site import Finished
+from minihs.platform.logs import Logger
 
 log = Logger()
 

@@ -11,7 +11,6 @@ from wsgiref.handlers import format_date_time
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
 from twisted.web.http import HTTPFactory
 
 from minihs.http import errors
@@ -30,6 +29,7 @@ from minihs.http.limits import RateLimiter
 from minihs.http.request import ApiRequest, BodyReader, Query, Reply, decode_object
 from minihs.http.routing import Access, BadPath, Match, MethodNotAllowed, Route, Router
 from minihs.platform.clock import Clock, sleep
+from minihs.platform.logs import Logger
 
 log = Logger()
 

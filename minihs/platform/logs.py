@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
+from twisted import logger as twisted_logger
 from twisted.logger import (
     FilteringLogObserver,
     ILogObserver,
@@ -41,6 +42,17 @@ _CONTROL |= {
 
 class LogsUnusable(Exception):
     """The log file cannot be written; the message says why."""
+
+
+class Logger(twisted_logger.Logger):
+    """Twisted's, whose events hold what an error says instead of the error: whoever keeps them, as Twisted
+    does until logging begins, would keep its traceback, and all that the code on the way had in hand."""
+
+    def emit(self, level: Any, format: str | None = None, **values: object) -> None:  # noqa: A002
+        for name, value in values.items():
+            if isinstance(value, Exception):
+                values[name] = str(value)
+        super().emit(level, format, **values)
 
 
 @implementer(ILogObserver)

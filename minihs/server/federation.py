@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from minihs.config import Config
 from minihs.events.ids import RoomID, parse_server_name
@@ -22,6 +21,7 @@ from minihs.federation.sender import FederationSender
 from minihs.federation.signing_keys import SigningKeys
 from minihs.federation.well_known import WellKnownClient
 from minihs.homeserver.rooms.service import Rooms
+from minihs.platform.logs import Logger
 from minihs.server.platform import Platform
 from minihs.store.database import Database
 from minihs.store.destinations import DestinationStore

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import msgspec
-from twisted.logger import Logger
 
 from minihs.config import Config
 from minihs.events.ids import RoomID, UserID
@@ -35,6 +34,7 @@ from minihs.http.dialects.table import Dialects
 from minihs.http.limits import Limit, RateLimiter, limits_with
 from minihs.platform.clock import Clock
 from minihs.platform.entropy import Entropy
+from minihs.platform.logs import Logger
 from minihs.server.federation import Federation, edu_publisher, wire_federation
 from minihs.server.futures import wire_futures
 from minihs.server.platform import CannotStart, Platform

@@ -18,10 +18,10 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from minihs.platform.clock import Clock
+from minihs.platform.logs import Logger
 from minihs.platform.workers import Workers
 from minihs.store.reader import Params
 

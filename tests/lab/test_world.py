@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+import weakref
+from pathlib import Path
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -189,6 +193,25 @@ def test_traffic_is_counted_for_each_link_and_direction() -> None:
     assert 300 < spent.bytes < 5_000
     assert world.traffic(["hs2"], ["hs1"]).pdus == 0
     assert world.traffic(["hs3"]).requests == 0
+
+
+def test_worlds_that_nobody_holds_are_gone_with_everything_they_held() -> None:
+    def lived() -> weakref.ref[World]:
+        world = World(["hs1", "hs2"])
+        alice, _, room_id = room_of_two(world)
+        world.cut("hs1", "hs2", silent=False)
+        alice.send(room_id, "unheard")
+        world.advance(minutes=1)
+        world.stop()
+        return weakref.ref(world)
+
+    lived()
+    files = Path("/proc/self/fd")
+    before = (len(list(files.iterdir())), threading.active_count())
+    worlds = [lived() for _ in range(3)]
+    gc.collect()
+    assert [world() for world in worlds] == [None] * 3
+    assert (len(list(files.iterdir())), threading.active_count()) == before
 
 
 def test_a_world_has_room_for_any_number_of_servers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.logger import Logger
+from twisted.logger import LogEvent
 
-from minihs.platform.logs import JsonLog, TerminalLog
+from minihs.platform.logs import JsonLog, Logger, TerminalLog
 
 
 def logged(observer: Any, sentence: str, **values: Any) -> None:
@@ -37,6 +37,14 @@ def test_what_others_say_cannot_end_the_line_or_colour_the_terminal() -> None:
     logged(TerminalLog(out), "{error}", error="no\r\n2026 info x: forged \x1b[31m \x85 \u2028 \u202e end\x00")
     [line] = out.getvalue().splitlines()
     assert line.endswith(r"no\x0d\x0a2026 info x: forged \x1b[31m \x85 \u2028 \u202e end\x00")
+
+
+def test_whoever_keeps_an_event_keeps_no_error_and_so_nothing_that_its_traceback_leads_to() -> None:
+    kept: list[LogEvent] = []
+    logged(kept.append, "{server} failed: {error}", server="hs2", error=ValueError("odd"))
+    [event] = kept
+    assert (event["server"], event["error"]) == ("hs2", "odd")
+    assert event["log_namespace"] == "minihs.part"
 
 
 def test_a_traceback_stands_indented_below() -> None:

@@ -9,13 +9,13 @@ import hashlib
 from collections.abc import Sequence
 
 import msgspec
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from minihs.events.ids import DeviceID, UserID
 from minihs.homeserver.errors import HomeserverError, InvalidParam
 from minihs.platform.clock import Clock
 from minihs.platform.entropy import Entropy, token_letters, token_urlsafe
+from minihs.platform.logs import Logger
 from minihs.store.access_tokens import AccessTokenStore
 from minihs.store.devices import DeviceStore
 from minihs.store.writer import Batch, Writer

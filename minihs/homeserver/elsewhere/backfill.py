@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from minihs.events.event import Event
 from minihs.events.ids import EventID, RoomID, ServerName
@@ -20,6 +19,7 @@ from minihs.federation.receiver import CannotDecide
 from minihs.federation.remote_rooms import RemoteRooms
 from minihs.homeserver.rooms.service import Rooms
 from minihs.platform.clock import Clock
+from minihs.platform.logs import Logger
 from minihs.rooms.dag import leading_to, topological_order
 from minihs.rooms.state_map import StateMap
 from minihs.store.history import HistoryStore

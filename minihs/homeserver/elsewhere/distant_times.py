@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from twisted.logger import Logger
-
 from minihs.events.ids import RoomID, ServerName
 from minihs.federation.client import RemoteRefusal, Unreachable
 from minihs.federation.remote_lookups import Direction, FoundEvent, RemoteLookups
 from minihs.homeserver.elsewhere.backfill import Backfill
 from minihs.homeserver.rooms.service import Rooms
+from minihs.platform.logs import Logger
 from minihs.store.history import HistoryStore
 
 log = Logger()

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.logger import Logger
 
 from minihs.events.event import Event, InvalidEvent
 from minihs.events.hashes import event_id_of
@@ -29,6 +28,7 @@ from minihs.homeserver.errors import BadContent, Forbidden, LimitExceeded, Unava
 from minihs.homeserver.rooms.service import Rooms
 from minihs.platform.clock import Clock
 from minihs.platform.lanes import LaneFull, Lanes
+from minihs.platform.logs import Logger
 from minihs.store.events import Standing
 from minihs.store.inbound import InboundStore, WaitingPDU
 from minihs.store.writer import Batch, BatchFailed, Writer, WriterStopped

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from minihs.events.build import build_event
 from minihs.events.event import Event, InvalidEvent, parse_event
@@ -34,6 +33,7 @@ from minihs.homeserver.rooms.purging import RoomPurges
 from minihs.homeserver.rooms.service import Rooms
 from minihs.platform.clock import Clock
 from minihs.platform.lanes import LaneFull, Lanes
+from minihs.platform.logs import Logger
 from minihs.store.along import Along
 from minihs.store.events import Standing
 from minihs.store.writer import BatchFailed, WriterStopped

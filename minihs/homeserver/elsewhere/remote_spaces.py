@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from twisted.logger import Logger
-
 from minihs.events.ids import RoomID, ServerName
 from minihs.federation.bounded_cache import BoundedCache
 from minihs.federation.client import RemoteRefusal, Unreachable
 from minihs.federation.remote_lookups import RemoteLookups, ToldSpace
 from minihs.federation.shared_work import SharedWork
 from minihs.platform.clock import Clock
+from minihs.platform.logs import Logger
 
 log = Logger()
 

@@ -6,12 +6,12 @@ Futures specification, 1, promise 8.
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from minihs.events.ids import UserID
 from minihs.futures.model import Future
 from minihs.futures.policies import FutureLimits
 from minihs.platform.clock import Clock
+from minihs.platform.logs import Logger
 from minihs.store.futures import FutureStore
 from minihs.store.writer import Batch, BatchFailed, Writer
 

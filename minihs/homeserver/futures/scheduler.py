@@ -10,13 +10,13 @@ from typing import Any, Protocol, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from minihs.futures.model import FutureID, Millis
 from minihs.homeserver.futures.due_times import DueTimes
 from minihs.homeserver.futures.steady_clock import SteadyClock
 from minihs.platform.clock import Clock
+from minihs.platform.logs import Logger
 from minihs.store.writer import Batch, Writer
 
 log = Logger()

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import msgspec
-from twisted.logger import Logger
 
 from minihs.events.event import Event
 from minihs.events.ids import EventID, RoomID, UserID
@@ -25,6 +24,7 @@ from minihs.homeserver.futures.send_order import SendOrder, Turn
 from minihs.homeserver.futures.steady_clock import SteadyClock
 from minihs.homeserver.futures.steps import FutureSteps
 from minihs.homeserver.rooms.drafts import EventDraft
+from minihs.platform.logs import Logger
 from minihs.store.along import Also
 from minihs.store.future_rows import Payload
 from minihs.store.futures import FutureStore
@@ -222,7 +222,7 @@ class FutureSending:
         error = None if isinstance(failure, Unavailable) else self._describe(failure)
         if error is None and effect.cause is Cause.DELAY:
             if not isinstance(failure, Unavailable):
-                log.error("a due event could not be sent: {problem!r}", problem=failure)
+                log.error("a due event could not be sent: {problem}", problem=repr(failure))
             if self._tries.get(future.id, 0) >= len(RETRY_MS):
                 error = self._describe(failure) or NOT_SENT
         if error is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from minihs.events.event import Event
 from minihs.events.ids import EventID, RoomID, UserID
@@ -24,6 +23,7 @@ from minihs.homeserver.futures.groups import FutureGroups, LiveGroup
 from minihs.homeserver.futures.retention import FutureRetention
 from minihs.homeserver.futures.steady_clock import SteadyClock
 from minihs.homeserver.rooms.commits import CommittedEvent
+from minihs.platform.logs import Logger
 from minihs.rooms.state_map import StateChange
 from minihs.store.futures import FutureStore
 from minihs.store.streams import Stream

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from minihs.events.event import Event
 from minihs.events.ids import InvalidIdentifier, RoomID, ServerName, UserID, parse_room_id, server_name_of
@@ -19,6 +18,7 @@ from minihs.homeserver.accounts.push_rules import PushRules
 from minihs.homeserver.errors import HomeserverError, UnknownRoom
 from minihs.homeserver.rooms.commits import CommittedEvent
 from minihs.homeserver.rooms.service import Rooms
+from minihs.platform.logs import Logger
 from minihs.rooms.state_map import StateChange
 from minihs.store.memberships import MembershipStore
 from minihs.store.writer import Batch

@@ -10,7 +10,6 @@ from contextlib import nullcontext
 from typing import Any
 
 import msgspec
-from twisted.logger import Logger
 
 from minihs.events.event import Event
 from minihs.events.ids import (
@@ -40,6 +39,7 @@ from minihs.homeserver.room_actions.membership import Membership, ProfileOf
 from minihs.homeserver.room_actions.state_content import check_state_content
 from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.homeserver.rooms.service import Rooms
+from minihs.platform.logs import Logger
 from minihs.store.directory import DirectoryStore
 from minihs.store.writer import Batch
 

@@ -5,14 +5,13 @@ Source: Client-Server API, "Profiles" (changes become member events) and "Deacti
 
 from __future__ import annotations
 
-from twisted.logger import Logger
-
 from minihs.events.ids import UserID
 from minihs.homeserver.errors import HomeserverError
 from minihs.homeserver.member_change import AUTHORISED_VIA, MEMBER, PRESENT, MemberChange
 from minihs.homeserver.room_actions.forgetting import Forgetting
 from minihs.homeserver.room_actions.membership import Membership, ProfileOf
 from minihs.homeserver.rooms.service import Rooms
+from minihs.platform.logs import Logger
 from minihs.store.memberships import MembershipStore
 
 log = Logger()

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from minihs.events.event import Event
 from minihs.events.ids import RoomID, ServerName, UserID, server_name_of
@@ -16,6 +15,7 @@ from minihs.homeserver.errors import HomeserverError
 from minihs.homeserver.room_actions.membership import GUEST_ACCESS, Membership
 from minihs.homeserver.rooms.commits import CommittedEvent
 from minihs.homeserver.rooms.service import Rooms
+from minihs.platform.logs import Logger
 from minihs.rooms.state_map import StateChange
 from minihs.store.writer import Batch
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import msgspec
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from minihs.events.ids import RoomID, ServerName, UserID
 from minihs.federation.remote_lookups import ToldRoom, ToldSpace
@@ -17,6 +16,7 @@ from minihs.homeserver.elsewhere.protocols import RemoteSpaces
 from minihs.homeserver.errors import NotFound
 from minihs.homeserver.room_actions.known_servers import KnownServers
 from minihs.homeserver.room_actions.room_summaries import RoomSummaries
+from minihs.platform.logs import Logger
 from minihs.rooms.spaces import SPACE, ChildLink
 from minihs.rooms.summary import RoomSummary
 from minihs.store.memberships import MembershipStore

@@ -13,7 +13,6 @@ from typing import Protocol
 
 import msgspec
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from minihs.events.event import Event
@@ -29,6 +28,7 @@ from minihs.events.ids import (
 from minihs.homeserver.rooms.drafts import EventDraft, Reach
 from minihs.homeserver.rooms.memory import RoomMemory
 from minihs.homeserver.rooms.states import RoomStates
+from minihs.platform.logs import Logger
 from minihs.rooms.state_map import StateChange
 from minihs.store.along import Also
 from minihs.store.events import EventRow, EventStore, Standing

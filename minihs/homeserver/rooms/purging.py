@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.logger import Logger
 
 from minihs.events.ids import RoomID, UserID
 from minihs.homeserver.errors import StillInRoom, Unavailable, UnknownRoom
 from minihs.homeserver.rooms.memory import RoomMemories
 from minihs.platform.clock import Clock
+from minihs.platform.logs import Logger
 from minihs.store.events import EventStore
 from minihs.store.purges import Needed, PurgeRow, PurgeStore
 from minihs.store.streams import Stream

@@ -14,7 +14,6 @@ import msgspec
 from msgspec.structs import replace
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.logger import Logger
 
 from minihs.config import Config, parse_listen
 from minihs.http.limits import RateLimiter
@@ -31,6 +30,7 @@ from minihs.lab.watching import AuthTrace, WatchedJudge, Witness
 from minihs.lab.wire import WireLog
 from minihs.platform.clock import Clock
 from minihs.platform.entropy import SystemEntropy, token_urlsafe
+from minihs.platform.logs import Logger
 from minihs.platform.network import Network
 from minihs.server import CannotStart, Parts, Platform, Policies
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
 
 from minihs.lab.clocks import Timer, WorldClock
 from minihs.platform.clock import Clock
+from minihs.platform.logs import Logger
 
 log = Logger()
 
