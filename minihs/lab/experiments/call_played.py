@@ -31,6 +31,9 @@ SERVERS = ("hs1", "hs2", "hs3")
 POLL_BYTES = 300
 """Heads of one poll of the SFU, both ways; an entry of the list takes 60 more."""
 ENTRY_BYTES = 60
+VANISHING = slice(1, None, 5)
+CUT_OFF = slice(3, None, 10)
+"""Which participants of a call go without a word, and which lose their server for a minute."""
 
 
 class Scale(msgspec.Struct, frozen=True):
@@ -45,6 +48,19 @@ class Scale(msgspec.Struct, frozen=True):
         many = "" if self.calls == 1 else f"{self.calls} calls of "
         return f"{many}{self.participants} participants, {self.minutes} minutes"
 
+    @property
+    def servers(self) -> int:
+        """How many each call is on."""
+        return min(self.participants, len(SERVERS))
+
+    @property
+    def vanishing(self) -> int:
+        return self.calls * len(range(self.participants)[VANISHING])
+
+    @property
+    def cut_off(self) -> int:
+        return self.calls * len(range(self.participants)[CUT_OFF])
+
 
 class Outcome(msgspec.Struct, kw_only=True):
     """One way at one scale."""
@@ -52,6 +68,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     way: Way
     scale: Scale
     ghosts_ms: list[float]
+    calm_ms: list[float]
+    """Those ghosts that were seen while no server was dead or cut off from another."""
     unending: int
     """Ghosts that were still seen in the end, counted on each server."""
     left: int
@@ -96,6 +114,7 @@ def play(seed: int, scale: Scale, way: Way) -> Outcome:
     for each in heard:
         by_user[each.user_id].append(each)
     ghosts: list[float] = []
+    calm: list[float] = []
     unending = false_leaves = left = 0
     for call in calls:
         left += _left_in_state(call)
@@ -105,12 +124,16 @@ def play(seed: int, scale: Scale, way: Way) -> Outcome:
             # Whoever is there at the end is not followed any further; whoever vanished may still be seen.
             if participant.vanishes_ms is not None:
                 seen = [_ghost_ms(participant, way, server, of_them) for server in way.watched(call)]
-                ghosts += [ms for ms in seen if ms is not None]
+                ended = [ms for ms in seen if ms is not None]
+                ghosts += ended
+                gone_ms = participant.vanishes_ms - begins_ms
+                calm += [ms for ms in ended if not _is_troubled(gone_ms, gone_ms + ms, span_ms)]
                 unending += seen.count(None)
     return Outcome(
         way=way,
         scale=scale,
         ghosts_ms=ghosts,
+        calm_ms=calm,
         unending=unending,
         left=left,
         false_leaves=false_leaves,
@@ -140,16 +163,16 @@ async def _live(way: Way, call: Call, number: int) -> None:
 def _fates(seed: str, people: list[Participant], begins_ms: float, span_ms: float) -> None:
     """Every fifth client vanishes, at the same moment whatever the way."""
     dice = SeededEntropy(seed)
-    for participant in people[1::5]:
+    for participant in people[VANISHING]:
         participant.vanishes_ms = begins_ms + (0.2 + 0.4 * fraction(dice)) * span_ms
 
 
 def _troubles_of_clients(call: Call, span_ms: float) -> None:
-    """2 % of all packets are lost; every tenth client is cut off for a minute."""
+    """2 % of all packets are lost; every tenth client is cut off for a minute (`Scale.cut_off`)."""
     world = call.world
     for participant in call.participants:
         world.condition(participant.client.name, participant.client.server.name, loss=0.02)
-    for client in [participant.client for participant in call.participants[3::10]]:
+    for client in [participant.client for participant in call.participants[CUT_OFF]]:
         world.clock.call_later(0.3 * span_ms, world.cut, client.name, client.server.name)
         world.clock.call_later(0.3 * span_ms + 60_000, world.heal, client.name, client.server.name)
 
@@ -157,10 +180,21 @@ def _troubles_of_clients(call: Call, span_ms: float) -> None:
 def _troubles_of_servers(world: World, span_ms: float) -> None:
     """A partition for a minute, and a death for ten seconds, at fixed shares of the time."""
     later = world.clock.call_later
-    later(0.5 * span_ms, world.partition, ["hs1"], ["hs3"])
-    later(0.5 * span_ms + 60_000, world.heal, "hs1", "hs3")
-    later(0.65 * span_ms, world["hs2"].crash)
-    later(0.65 * span_ms + 10_000, lambda: Deferred.fromCoroutine(world["hs2"].starting()))
+    (apart_ms, together_ms), (dies_ms, back_ms) = _troubles(span_ms)
+    later(apart_ms, world.partition, ["hs1"], ["hs3"])
+    later(together_ms, world.heal, "hs1", "hs3")
+    later(dies_ms, world["hs2"].crash)
+    later(back_ms, lambda: Deferred.fromCoroutine(world["hs2"].starting()))
+
+
+def _troubles(span_ms: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """From when to when servers are apart, and one is dead."""
+    return (0.5 * span_ms, 0.5 * span_ms + 60_000), (0.65 * span_ms, 0.65 * span_ms + 10_000)
+
+
+def _is_troubled(from_ms: float, until_ms: float, span_ms: float) -> bool:
+    """Whether something between servers was wrong at any time between two moments."""
+    return any(from_ms <= ends_ms and until_ms >= begins_ms for begins_ms, ends_ms in _troubles(span_ms))
 
 
 def _ghost_ms(participant: Participant, way: Way, server: str, heard: list[Heard]) -> float | None:
