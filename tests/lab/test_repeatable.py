@@ -24,7 +24,7 @@ from minihs.lab.experiments import EXPERIMENTS
 pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[2]
-QUICK = ("demoted", "drafts", "self-destruct")
+QUICK = ("demoted", "drafts")
 """Those of which some runs cost no more than a few seconds."""
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 HERE = ".".join(map(str, sys.version_info[:2]))

@@ -232,7 +232,7 @@ class RoomCommits:
     ) -> None:
         """Store an event that does not get to everybody: it changes no state."""
         room, batch = pending.room, pending.batch
-        shown = pending.announced = draft.reach is Reach.HERE
+        shown = pending.announced = draft.reach in (Reach.HERE, Reach.READER)
         before = after = room.group
         if event.state_key is not None:
             state = before.state.set(event.key, event.event_id)
@@ -250,7 +250,7 @@ class RoomCommits:
         self._events.add(batch, row)
         pending.rows.append(row)
         pending.changes.append(())
-        if shown and redaction_target is not None:
+        if draft.reach is Reach.HERE and redaction_target is not None:
             self.redact(pending, redaction_target.event.event_id, event.event_id)
         if draft.reach is Reach.EARLY:
             self._add_outbound(pending, row.position, event, room.server_list())

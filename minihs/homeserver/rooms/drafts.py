@@ -32,6 +32,8 @@ class Reach(Enum):
     """Nobody, until it is released; nothing follows it, as nothing follows what was soft-failed."""
     HERE = "here"
     """Users of this server alone, and no graph (the synthetic redactions of MSC2228)."""
+    READER = "reader"
+    """The same for one user, as a `Sight` says: as a redaction it takes the content from nobody else."""
 
 
 class EventDraft(msgspec.Struct, frozen=True, kw_only=True):

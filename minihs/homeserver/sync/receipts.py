@@ -6,7 +6,7 @@ Server-Server API, "Receipts" (m.receipt EDU).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from minihs.events.ids import (
@@ -64,6 +64,11 @@ class Receipts:
         self._wake_user = wake_user
         self._floor = stream.current
         self._changed: dict[RoomID, int] = {}
+        self._observers: list[Callable[[Sequence[ReceiptRow]], None]] = []
+
+    def observe(self, observer: Callable[[Sequence[ReceiptRow]], None]) -> None:
+        """Tell `observer` of receipts once they are durable."""
+        self._observers.append(observer)
 
     @property
     def position(self) -> int:
@@ -185,6 +190,8 @@ class Receipts:
         public = (receipt.room_id for receipt in receipts if receipt.receipt_type != READ_PRIVATE)
         for room_id in dict.fromkeys(public):
             self._wake_room(room_id)
+        for observer in self._observers:
+            observer(receipts)
 
     async def _is_in_thread(self, event_id: EventID, thread_id: str) -> bool:
         """Whether the event is in the thread: Client-Server API, "Threaded read receipts"."""

@@ -1,4 +1,8 @@
-"""Experiment: a message that is to disappear: a redaction as a future, against self-destruction (MSC2228)."""
+"""Experiment: a message that is to disappear: a redaction as a future, against self-destruction (MSC2228).
+
+Here it is to go at a time; `self_destruct_receipts` has those that go when they have been read, and
+`self_destruct_edits` those whose end is moved.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,13 @@ from typing import Any
 import msgspec
 
 from minihs.lab.experiments import Size
+from minihs.lab.experiments.self_destruct_edits import judge_edits, play_edits
+from minihs.lab.experiments.self_destruct_receipts import judge_receipts, play_receipts
+from minihs.lab.experiments.self_destruct_scene import CUT_OFF, HOUR_MS, OLD, SERVERS, SLOW, SLOW_MS, scene
 from minihs.lab.handles import Plan, schedule
 from minihs.lab.http_client import in_path
 from minihs.lab.people import Client
-from minihs.lab.proposals.msc2228 import AFTER, REDACTION, SYNTHETIC, SelfDestruction
-from minihs.lab.proposals.switch import Switch
+from minihs.lab.proposals.msc2228 import AFTER, REDACTION, SYNTHETIC
 from minihs.lab.report import Report
 from minihs.lab.views import RoomView, view_of
 from minihs.lab.world import World
@@ -25,12 +31,10 @@ METHOD = (
     "moment until an hour after it; hs4, whose clock is five minutes slow; hs5, which does not know MSC2228. "
     "Played with hs1 up, and with hs1 dead from a minute before the moment until an hour after it. MSC2228 "
     "runs as server code: when the server's own clock has passed `m.self_destruct_after`, it redacts the "
-    "event by a synthetic redaction for its own users, which is in nobody's graph."
+    "event by a synthetic redaction for its own users, which is in nobody's graph; what carries "
+    "`m.self_destruct` it redacts for each reader so long after their receipt; an edit replaces both."
 )
 
-HOUR_MS = 3_600_000
-SERVERS = ("hs1", "hs2", "hs3", "hs4", "hs5")
-OLD = "hs5"
 LATER_MS = 1_800_000
 """How long everybody may still hear of it, once all is well again."""
 
@@ -93,24 +97,19 @@ def run(seed: int, size: Size) -> Report:  # noqa: ARG001 - it has one size
             told.in_graph["hs2"],
             ", ".join(told.foretold) or "nobody",
         )
+    read, edited = play_receipts(report, seed), play_edits(report, seed)
     _judge(report, played)
+    judge_receipts(report, read)
+    judge_edits(report, edited)
     return report
 
 
 def _play(report: Report, seed: int, way: Way, dead: bool) -> Played:
-    world = World(seed=f"{seed} {way.title} {dead}", settings={"federation.retry_max_ms": 30_000})
-    world.transcript.mute("request")
-    switch = Switch(world, SelfDestruction)
-    for name in SERVERS:
-        knows = way.by_itself and name != OLD
-        world.add_server(name, policies=switch.policies(name) if knows else None)
-    world["hs4"].set_clock(skew_ms=-300_000)
-    people = {name: world.user(f"user{name[2:]}", on=name) for name in SERVERS}
+    homes = {f"user{name[2:]}": name for name in SERVERS}
+    here = scene(f"{seed} {way.title} {dead}", homes, by_itself=way.by_itself)
+    world, room_id = here.world, here.room_id
+    people = {person.server.name: person for person in here.people.values()}
     sender = people["hs1"]
-    room_id = sender.create_room()
-    for name in SERVERS[1:]:
-        people[name].join(room_id, "hs1")
-    world.settle()
     before = _views(world, room_id)
 
     content: dict[str, Any] = {"msgtype": "m.text", "body": "for an hour"}
@@ -125,7 +124,7 @@ def _play(report: Report, seed: int, way: Way, dead: bool) -> Played:
     world.settle()
     foretold = [name for name in SERVERS if AFTER in _event(people[name], room_id, event_id)["content"]]
     world.advance(ms=due_ms - 60_000 - world.now_ms)
-    world.partition(["hs3"], [name for name in SERVERS if name != "hs3"])
+    here.cut_off()
     if dead:
         world["hs1"].crash()
     world.advance(ms=due_ms + HOUR_MS - world.now_ms)
@@ -211,15 +210,15 @@ def _judge(report: Report, played: dict[tuple[Way, bool], Played]) -> None:
     report.check(
         "with the future, a server that is cut off, or the sender's own being dead, keeps the text visible "
         "until it is back",
-        seen(FUTURE, False, "hs3") >= HOUR_MS and seen(FUTURE, True, "hs2") >= HOUR_MS,
+        seen(FUTURE, False, CUT_OFF) >= HOUR_MS and seen(FUTURE, True, "hs2") >= HOUR_MS,
     )
     report.check(
         "with MSC2228 every server that knows it hides the text on its own, whatever the network does",
-        all(seen(MSC2228, dead, name) < 1_000 for dead in deaths for name in ("hs2", "hs3")),
+        all(seen(MSC2228, dead, name) < 1_000 for dead in deaths for name in ("hs2", CUT_OFF)),
     )
     report.check(
         "with MSC2228 a slow clock shows it longer, and a server that does not know the proposal for ever",
-        299_000 <= seen(MSC2228, False, "hs4") <= 301_000 and seen(MSC2228, False, OLD) == float("inf"),
+        abs(seen(MSC2228, False, SLOW) - SLOW_MS) <= 1_000 and seen(MSC2228, False, OLD) == float("inf"),
     )
     report.check(
         "both together are on no server later than the better of the two",
@@ -233,6 +232,14 @@ def _judge(report: Report, played: dict[tuple[Way, bool], Played]) -> None:
         "the future puts a redaction into the graph, MSC2228 nothing",
         set(played[FUTURE, False].in_graph.values()) == {1}
         and set(played[MSC2228, False].in_graph.values()) == {0},
+    )
+    report.check(
+        "what stays of the event is the same in all ways: that there was one, its type, sender and time",
+        all(
+            {**told.left, "content": {}} == told.left
+            and {*told.left} == {"content", "event_id", "origin_server_ts", "room_id", "sender", "type"}
+            for told in played.values()
+        ),
     )
     report.check(
         "with the future nobody knew beforehand that the text would go; MSC2228 tells everybody with it",
