@@ -129,8 +129,9 @@ async def wire(
     async def fetch_towards(room_id: RoomID, ts: int, direction: Direction, found: FoundEvent | None) -> bool:
         return await inbound.distant_times.fetch_towards(room_id, ts, direction, found)
 
-    outcomes = Stream(await FutureStore(reader).last_position())
-    future_news = FutureNews(outcomes, lambda *span: dialects.sync_part(*span))
+    future_store = FutureStore(reader)
+    outcomes = Stream(await future_store.last_position())
+    future_news = FutureNews(outcomes, future_store.one_end_of_news, lambda *span: dialects.sync_part(*span))
     sync = await open_sync_service(
         reader=reader,
         writer=writer,

@@ -207,6 +207,17 @@ class FutureStore:
         )
         return [stored_future(row) for row in rows]
 
+    async def one_end_of_news(self, owner: UserID, after: int, upto: int, limit: int) -> int:
+        """Up to which position of the stream of outcomes, `upto` at most, `limit` futures of the user were
+        sent or failed behind another."""
+        row = await self._reader.maybe(
+            "SELECT finalised_position FROM futures WHERE owner = ? AND finalised_position > ?"
+            f" AND finalised_position <= ? AND outcome <> {CANCELLED}"
+            " ORDER BY finalised_position LIMIT 1 OFFSET ?",
+            (owner, after, upto, limit - 1),
+        )
+        return upto if row is None else int(row[0])
+
     async def all_groups_of(self, owner: UserID, limit: int) -> list[GroupID]:
         """Groups of the user that are not finished, in order of their IDs."""
         rows = await self._reader.all(

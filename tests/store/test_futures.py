@@ -180,6 +180,11 @@ def test_only_what_was_sent_or_failed_is_news(bench: Bench) -> None:
     assert news(0, 2) == [1]
     assert news(0, 4, "tokens") == []
 
+    def end(after: int, upto: int, limit: int) -> int:
+        return bench.read(bench.store.one_end_of_news(ALICE, after, upto, limit))
+
+    assert [end(0, 4, 1), end(0, 4, 2), end(0, 4, 3), end(1, 4, 1), end(1, 2, 1)] == [1, 3, 4, 3, 2]
+
 
 def test_groups_on_a_slot_have_a_scheduled_future_or_a_bond_there(bench: Bench) -> None:
     own, other = (slot_hash(ROOM, "m.call.member", key) for key in (ALICE, "other"))

@@ -97,6 +97,46 @@ def test_an_initial_sync_tells_all_that_are_kept(world: World) -> None:
     assert [item["delay_id"] for item in alice.get("/sync")[KEY]] == delay_ids
 
 
+def test_many_are_told_page_by_page_and_each_once(world: World) -> None:
+    alice = world["hs1"].user("alice")
+    room_id = alice.create_room()
+    start = alice.sync()["next_batch"]
+    delay_ids = []
+    for _ in range(3):
+        delay_ids += [schedule(alice, room_id, 1_000 + n) for n in range(70)]
+        world.advance(1_500)
+    told: list[list[str]] = []
+    first = alice.get("/sync")
+    told.append([item["delay_id"] for item in first[KEY]])
+    alice.since = first["next_batch"]
+    told += [news(alice), news(alice)]
+    assert [len(page) for page in told] == [100, 100, 10]
+    assert [delay_id for page in told for delay_id in page] == delay_ids
+    assert KEY not in alice.sync()
+
+    alice.since = start
+    assert news(alice) == delay_ids[:100]
+    unwanted = json.dumps({KEY: False})
+    assert KEY not in alice.sync(filter=unwanted)
+    assert KEY not in alice.sync(), "what a filter leaves out is passed over, all of it"
+
+
+def test_what_is_not_told_takes_no_place_on_a_page(world: World) -> None:
+    alice = world["hs1"].user("alice")
+    room_id = alice.create_room()
+    alice.sync()
+    for _ in range(120):
+        act(alice, schedule(alice, room_id), "cancel")
+    path = f"/_matrix/client/v1/rooms/{quote(room_id)}/send_future/m.room.message"
+    for number in range(2):
+        for other in range(60):
+            alice.put(f"{path}/{number}-{other}", {"n": other}, query={"future_timeout": 1_000})
+        world.advance(1_500)
+    sent = schedule(alice, room_id)
+    act(alice, sent, "send")
+    assert news(alice) == [sent]
+
+
 def test_they_come_in_the_order_of_their_ends(world: World) -> None:
     alice = world["hs1"].user("alice")
     room_id = alice.create_room()

@@ -1,4 +1,7 @@
-"""Outcomes of futures as a part of `/sync`: which there are says the stream, how they look a dialect."""
+"""Outcomes of futures as a part of `/sync`: which there are says the stream, how they look a dialect.
+
+They are told page by page, each with a content of up to 64 KiB: the rest comes with the next `/sync`.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,21 @@ Tell = Callable[[UserID, int | None, int, Mapping[str, Any]], Awaitable[Mapping[
 """The top-level keys for what lies behind one position and up to another; see `SyncPart.keys`."""
 
 
+PAGE = 100
+"""Most outcomes in one reply, as many as in a page of a listing."""
+
+EndOfPage = Callable[[UserID, int, int, int], Awaitable[int]]
+"""`FutureStore.one_end_of_news`."""
+
+
 class FutureNews:
     """A `SyncPart`. It is there whatever dialects are on, so that tokens go on when one is switched on."""
 
     stream = "d"
 
-    def __init__(self, outcomes: Stream, tell: Tell) -> None:
+    def __init__(self, outcomes: Stream, end_of_page: EndOfPage, tell: Tell) -> None:
         self._outcomes = outcomes
+        self._end_of_page = end_of_page
         self._tell = tell
 
     def position(self) -> int:
@@ -27,6 +38,11 @@ class FutureNews:
 
     async def keys(
         self, user_id: UserID, after: int | None, upto: int, filter_keys: Mapping[str, Any]
-    ) -> Mapping[str, Any]:
-        """What the dialects have to say."""
-        return await self._tell(user_id, after, upto, filter_keys)
+    ) -> tuple[Mapping[str, Any], int]:
+        """What the dialects have to say about the first page of which they say anything."""
+        while True:
+            end = await self._end_of_page(user_id, after or 0, upto, PAGE)
+            told = await self._tell(user_id, after, end, filter_keys)
+            if told or end >= upto:
+                return told, end
+            after = end

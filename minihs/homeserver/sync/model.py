@@ -63,8 +63,9 @@ class SyncPart(Protocol):
 
     async def keys(
         self, user_id: UserID, after: int | None, upto: int, filter_keys: Mapping[str, Any]
-    ) -> Mapping[str, Any]:
-        """The top-level keys to add for what lies in (after, upto]; empty when there is nothing to say.
+    ) -> tuple[Mapping[str, Any], int]:
+        """The top-level keys to add for what lies in (after, upto], empty when there is nothing to say; and
+        the position up to which they tell, before `upto` when the rest is left to the next reply.
 
         `after` is None in an initial sync; 0 for a token from before the stream existed.
         """

@@ -79,7 +79,8 @@ class Sync:
         await self._user_rooms.load(request.user_id, afresh=request.since is None)
         moment = self._moment(request)
         everywhere, by_room = await self._private_data.changes(moment)
-        reply: dict[str, Any] = {"next_batch": str(moment.token)}
+        token = moment.token
+        reply: dict[str, Any] = {"next_batch": str(token)}
         rooms = await self._entries.build(moment, by_room)
         if rooms:
             reply["rooms"] = rooms
@@ -87,7 +88,11 @@ class Sync:
             reply["account_data"] = {"events": everywhere}
         for part in self._parts:
             after, upto = moment.span(part.stream)
-            reply.update(await part.keys(request.user_id, after, upto, request.filter_keys))
+            keys, told_upto = await part.keys(request.user_id, after, upto, request.filter_keys)
+            reply.update(keys)
+            if told_upto != upto:
+                token = token.moved_to({part.stream: told_upto})
+                reply["next_batch"] = str(token)
         is_news = len(reply) > 1
         # There are no end-to-end keys here: no algorithm has any left.
         reply["device_one_time_keys_count"] = {}

@@ -175,18 +175,20 @@ class Counter:
 
     stream = "c"
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int = 1_000) -> None:
         self.at = 5
+        self.at_once = at_once
 
     def position(self) -> int:
         return self.at
 
     async def keys(
         self, user_id: UserID, after: int | None, upto: int, filter_keys: Mapping[str, Any]
-    ) -> Mapping[str, Any]:
+    ) -> tuple[Mapping[str, Any], int]:
         if after == upto or filter_keys.get("org.counter") is False:
-            return {}
-        return {"org.counter": {"after": after, "upto": upto}}
+            return {}, upto
+        upto = min(upto, (after or 0) + self.at_once)
+        return {"org.counter": {"after": after, "upto": upto}}, upto
 
 
 def test_a_part_adds_its_keys_and_its_stream() -> None:
@@ -201,6 +203,13 @@ def test_a_part_adds_its_keys_and_its_stream() -> None:
     server.clock.advance(0)
     assert waiting.called
     assert client.sync()["org.counter"] == {"after": 5, "upto": 7}
+
+
+def test_what_a_part_leaves_out_comes_with_the_next_reply() -> None:
+    client = Client(SyncServer(parts=[Counter(at_once=3)]))
+    assert client.sync()["org.counter"] == {"after": None, "upto": 3}
+    assert client.sync()["org.counter"] == {"after": 3, "upto": 5}
+    assert "org.counter" not in client.sync()
 
 
 def test_a_token_from_before_a_part_existed_starts_it_at_zero() -> None:
