@@ -33,6 +33,7 @@ class Response(msgspec.Struct, frozen=True):
 
     @property
     def json(self) -> Any:
+        """The body, which must be JSON."""
         return msgspec.json.decode(self.body)
 
     @property
@@ -42,6 +43,7 @@ class Response(msgspec.Struct, frozen=True):
 
     @property
     def ok(self) -> bool:
+        """Whether the status is below 400."""
         return self.status < 400
 
 

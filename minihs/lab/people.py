@@ -29,7 +29,12 @@ class Refused(AssertionError):
 
 
 class Client:
-    """A user with an access token. Paths are below `/_matrix/client/v3` unless they begin with `/_matrix`."""
+    """A user with an access token. Paths are below `/_matrix/client/v3` unless they begin with `/_matrix`.
+
+    What has no word of its own here is asked for by path: `get`, `put` and `post` give the answer's JSON and
+    raise Refused for anything but 200, `request` gives the answer whatever it says. `user_id`, `device_id`
+    and `token` are those of the session; `since` is where the next `sync` begins.
+    """
 
     def __init__(self, world: World, name: str, server: LabServer, host: Network) -> None:
         self.world = world
@@ -82,25 +87,30 @@ class Client:
         return response.json
 
     def get(self, path: str, **details: Any) -> Any:
+        """`ok` of a GET, such as `get("/sync", query={"timeout": 0})`."""
         return self.ok("GET", path, **details)
 
     def put(self, path: str, json: Any, **details: Any) -> Any:
+        """`ok` of a PUT with a body."""
         return self.ok("PUT", path, json=json, **details)
 
     def post(self, path: str, json: Any = None, **details: Any) -> Any:
+        """`ok` of a POST; without a body it has `{}`."""
         return self.ok("POST", path, json={} if json is None else json, **details)
 
     # Rooms
 
     def create_room(self, **body: Any) -> str:
+        """A new room's ID; `body` is that of `POST /createRoom`, public unless it says otherwise."""
         return str(self.post("/createRoom", {"preset": "public_chat", **body})["room_id"])
 
     def join(self, room_id: str, *via: str) -> None:
-        """`via` are names of servers, of this world or any other."""
+        """Join a room; `via` are names of servers that may help, of this world or any other."""
         names = [self.world.server_name(server) for server in via]
         self.post(f"/join/{in_path(room_id)}", query=[("via", name) for name in names])
 
     def leave(self, room_id: str) -> None:
+        """Leave a room, or reject its invite."""
         self.post(f"/rooms/{in_path(room_id)}/leave")
 
     def send(self, room_id: str, body: str) -> str:
@@ -108,14 +118,17 @@ class Client:
         return self.send_event(room_id, "m.room.message", {"msgtype": "m.text", "body": body})
 
     def send_event(self, room_id: str, event_type: str, content: Any) -> str:
+        """An event that is no state; returns its ID."""
         path = f"/rooms/{in_path(room_id)}/send/{in_path(event_type)}/{self.txn()}"
         return str(self.put(path, content)["event_id"])
 
     def set_state(self, room_id: str, event_type: str, content: Any, state_key: str = "") -> str:
+        """A state event; returns its ID."""
         path = f"/rooms/{in_path(room_id)}/state/{in_path(event_type)}/{in_path(state_key)}"
         return str(self.put(path, content)["event_id"])
 
     def redact(self, room_id: str, event_id: str) -> str:
+        """Redact an event; returns the redaction's ID."""
         path = f"/rooms/{in_path(room_id)}/redact/{in_path(event_id)}/{self.txn()}"
         return str(self.put(path, {})["event_id"])
 
@@ -138,6 +151,7 @@ class Client:
         ]
 
     def sync(self, **query: Any) -> dict[str, Any]:
+        """What is new since the last `sync` of this client, or everything; `query` as in `GET /sync`."""
         if self.since is not None:
             query.setdefault("since", self.since)
         reply: dict[str, Any] = self.get("/sync", query=query)
