@@ -158,8 +158,9 @@ def _judge(report: Report, outcomes: list[Outcome], delayed: list[Outcome], read
         "homeserver dies",
         all(
             one.false_leaves > 0
-            and abs(other.false_leaves - one.false_leaves - one.scale.cut_off) <= 1 + one.scale.cut_off / 5
+            and abs(other.false_leaves - one.false_leaves - one.scale.cut_off) <= one.scale.cut_off / 5
             for one, other in zip(delegated, beats, strict=True)
+            if one.scale.cut_off
         ),
     )
     report.check(
@@ -198,8 +199,8 @@ def _judge(report: Report, outcomes: list[Outcome], delayed: list[Outcome], read
     )
     brief, longer, longest = delayed
     report.check(
-        "a longer delay throws fewer people out, and leaves ghosts longer: with 15 s the death of a server for "
-        "10 s throws out half of its people or more, with 30 s only those go who lose theirs for a minute",
+        "a longer delay throws fewer people out, and leaves ghosts longer: with 15 s the death of a server "
+        "for 10 s throws out half of its people or more, with 30 s only those go who lose theirs for longer",
         brief.false_leaves - longer.false_leaves >= brief.scale.participants / 6
         and longer.false_leaves >= longest.false_leaves
         and longer.false_leaves <= longer.scale.cut_off
