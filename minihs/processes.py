@@ -109,7 +109,7 @@ class ServerProcess:
             "--tls-private-key": self.private_key,
             "--federation-ca-file": self.ca_file,
         }
-        command = [sys.executable, "-m", "minihs.cli", "serve"]
+        command = [sys.executable, "-m", "minihs", "serve"]
         for name, value in options.items():
             command += [name, str(value)]
         command += ["--open-registration", "--allow-private-addresses", "--no-rate-limits"]

@@ -93,7 +93,7 @@ def test_accounts_are_made_and_changed_whether_the_server_runs_or_not(tmp_path: 
 def test_two_commands_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     """Each waits until the one that owns the directory is done."""
     where = ["--data-dir", str(tmp_path / "data"), "--server-name", "hs.test"]
-    create = [sys.executable, "-m", "minihs.cli", "users", "create"]
+    create = [sys.executable, "-m", "minihs", "users", "create"]
     with ExitStack() as ending:  # also when one of them takes too long
         commands = [
             ending.enter_context(

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.process
 
 def test_the_demo_tells_its_story_and_clears_up(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "minihs.cli", "demo"],
+        [sys.executable, "-m", "minihs", "demo"],
         capture_output=True,
         text=True,
         timeout=120,

@@ -21,7 +21,7 @@ class Ended:
 def minihs(*args: object, stdin: str = "") -> Ended:
     """Run `minihs ARGS` and wait for it."""
     done = subprocess.run(
-        [sys.executable, "-m", "minihs.cli", *(str(arg) for arg in args)],
+        [sys.executable, "-m", "minihs", *(str(arg) for arg in args)],
         input=stdin,
         capture_output=True,
         text=True,

@@ -63,7 +63,7 @@ class NamedServer(ServerProcess):
     def rotate_key(self) -> None:
         """Sign with a new key from the next start on; the old one is published as one that has ended."""
         options = ["--server-name", self.name, "--data-dir", str(self.data_dir)]
-        command = [sys.executable, "-m", "minihs.cli", "keys", "rotate", *options]
+        command = [sys.executable, "-m", "minihs", "keys", "rotate", *options]
         subprocess.run(command, check=True, capture_output=True)
 
 

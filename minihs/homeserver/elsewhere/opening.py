@@ -20,8 +20,8 @@ from minihs.homeserver.elsewhere.distant_rooms import DistantRooms
 from minihs.homeserver.elsewhere.distant_times import DistantTimes
 from minihs.homeserver.elsewhere.edus import InboundEDUs, TakeEDU
 from minihs.homeserver.elsewhere.inbound_rooms import InboundRooms
+from minihs.homeserver.elsewhere.inbound_transactions import WAITING_IN_ROOM, InboundTransactions
 from minihs.homeserver.elsewhere.invited import InvitedServer
-from minihs.homeserver.elsewhere.receiver import WAITING_IN_ROOM, InboundTransactions
 from minihs.homeserver.elsewhere.remote_membership import RemoteMemberships
 from minihs.homeserver.elsewhere.resident import ResidentServer
 from minihs.homeserver.elsewhere.server_acls import ServerACLs

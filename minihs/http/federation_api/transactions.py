@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from minihs.homeserver.elsewhere.receiver import MAX_EDUS, MAX_PDUS, InboundTransactions
+from minihs.homeserver.elsewhere.inbound_transactions import MAX_EDUS, MAX_PDUS, InboundTransactions
 from minihs.http.errors import MatrixError
 from minihs.http.federation_api.paths import LIMIT, V1
 from minihs.http.request import ApiRequest

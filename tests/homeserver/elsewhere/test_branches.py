@@ -12,7 +12,7 @@ from minihs.homeserver.rooms.branches import MAX_OF_ONE_SERVER
 from minihs.rooms.state_map import StateMap
 from minihs.store.events import Standing
 from minihs.store.timeline import TimelineStore
-from tests.homeserver.elsewhere.test_receiver import ALICE, MALLORY, meeting, standing
+from tests.homeserver.elsewhere.test_inbound_transactions import ALICE, MALLORY, meeting, standing
 from tests.support.events import resign
 from tests.support.federated import FederatedServer
 from tests.support.hostile_peer import HostilePeer

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.logger import LogEvent, globalLogPublisher
 
-from tests.homeserver.elsewhere.test_receiver import ALICE, MALLORY, meeting
+from tests.homeserver.elsewhere.test_inbound_transactions import ALICE, MALLORY, meeting
 from tests.support.events import resign
 
 JSON = st.recursive(

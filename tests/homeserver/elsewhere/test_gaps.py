@@ -10,9 +10,9 @@ from twisted.internet.defer import Deferred
 from minihs.events.ids import RoomID
 from minihs.federation import gaps
 from minihs.federation.client import RemoteRefusal, Unreachable
-from minihs.homeserver.elsewhere.receiver import REPLY_WITHIN_MS
+from minihs.homeserver.elsewhere.inbound_transactions import REPLY_WITHIN_MS
 from minihs.store.events import Standing
-from tests.homeserver.elsewhere.test_receiver import ALICE, MALLORY, announced, meeting, standing
+from tests.homeserver.elsewhere.test_inbound_transactions import ALICE, MALLORY, announced, meeting, standing
 from tests.support.deferreds import finish, start
 from tests.support.federated import FederatedServer
 from tests.support.hostile_peer import HostilePeer
@@ -332,7 +332,7 @@ def test_an_event_that_comes_another_way_while_its_history_is_fetched_is_kept_on
 
 
 def test_one_server_cannot_use_up_the_room_for_slow_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("minihs.homeserver.elsewhere.receiver.MAX_PUT_ASIDE_OF_ONE", 1)
+    monkeypatch.setattr("minihs.homeserver.elsewhere.inbound_transactions.MAX_PUT_ASIDE_OF_ONE", 1)
     server, peer, room_id = meeting()
     latest, answered, reply = slow_transaction(server, peer, room_id)
     server.clock.advance(REPLY_WITHIN_MS / 1000)

@@ -14,7 +14,7 @@ from minihs.events.versions import ROOM_VERSIONS
 from minihs.federation.gaps import EVENTS_PER_QUESTION, MAX_STATES
 from minihs.federation.outliers import MAX_SINGLE_FETCHES
 from minihs.store.events import Standing
-from tests.homeserver.elsewhere.test_receiver import ALICE, MALLORY, meeting, standing
+from tests.homeserver.elsewhere.test_inbound_transactions import ALICE, MALLORY, meeting, standing
 from tests.support.events import RoomBuilder, resign, signer_of
 from tests.support.federated import FederatedServer, Wire
 from tests.support.hostile_peer import HostilePeer

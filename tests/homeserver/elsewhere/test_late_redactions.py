@@ -8,7 +8,7 @@ import pytest
 
 from minihs.events.event import Event
 from minihs.events.ids import EventID
-from tests.homeserver.elsewhere.test_receiver import ALICE, MALLORY, meeting
+from tests.homeserver.elsewhere.test_inbound_transactions import ALICE, MALLORY, meeting
 from tests.support.events import RoomBuilder
 from tests.support.federated import FederatedServer, Wire
 from tests.support.hostile_peer import HostilePeer

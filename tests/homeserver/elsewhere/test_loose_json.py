@@ -12,7 +12,7 @@ from minihs.events.ids import EventID
 from minihs.events.signatures import sign_pdu
 from minihs.events.versions import ROOM_VERSIONS
 from minihs.store.events import Standing
-from tests.homeserver.elsewhere.test_receiver import ALICE, MALLORY, meeting, standing
+from tests.homeserver.elsewhere.test_inbound_transactions import ALICE, MALLORY, meeting, standing
 from tests.support.events import signer_of
 from tests.support.federated import FederatedServer
 

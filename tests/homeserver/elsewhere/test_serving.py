@@ -10,7 +10,7 @@ from minihs.events.event import Event, parse_event
 from minihs.events.ids import RoomID
 from minihs.federation.client import RemoteRefusal
 from minihs.homeserver.elsewhere import serving
-from tests.homeserver.elsewhere.test_receiver import ALICE, MALLORY, meeting
+from tests.homeserver.elsewhere.test_inbound_transactions import ALICE, MALLORY, meeting
 from tests.support.federated import FederatedServer
 from tests.support.hostile_peer import V1, HostilePeer
 
