@@ -127,14 +127,16 @@ class FutureGroups:
         return None if group_id is None else await self.one(group_id)
 
     async def named(self, name: str) -> LiveGroup | None:
-        """The unfinished group of that name."""
+        """The group of that name that is not finished, or of which an event is still being made."""
         live = self._by_name.get(name)
         if live is None:
             group_id = await self._store.maybe_group_named(name)
             live = self._by_name.get(name)
             if live is None and group_id is not None:
                 live = await self.one(group_id)
-        return live if live is not None and not live.group.finished else None
+        if live is None or (live.group.finished and live.waiting is None):
+            return None
+        return live
 
     def add(self, live: LiveGroup) -> None:
         """Keep a group that was read, or has just come into being."""

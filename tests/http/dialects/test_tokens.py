@@ -121,6 +121,26 @@ class TestScheduling:
             refused = future(server, room_id, query, token="bob")
             assert (refused.status, refused.errcode) == (405, "M_FORBIDDEN")
 
+    @pytest.mark.parametrize(("query", "status"), [("future_timeout=1000&", 200), ("", 409)])
+    def test_who_joins_a_group_whose_event_is_being_made_waits_for_its_end(
+        self, server: FutureServer, query: str, status: int
+    ) -> None:
+        room_id = server.create()
+        first = future(server, room_id, "future_timeout=10000&future_group_id=g").json
+        path = f"{C}/v1/rooms/{room_id}/send_future/m.room.message/more?{query}future_group_id=g"
+        server.hold_writer()
+        sending = server.http.start("POST", f"{C}/v1/future/{first['send_token']}", json={}, token=None)
+        server.settle()
+        joining = server.http.start("PUT", path, json={"body": "more"}, token="alice")
+        server.settle()
+        assert sending.take() is joining.take() is None
+        server.release_writer()
+        assert server.http.finish(sending).status == 200
+        assert server.http.finish(joining).status == status
+        server.pass_ms(1_000)
+        bodies = [event.content["body"] for event in server.sent(room_id)]
+        assert bodies == (["t", "more"] if status == 200 else ["t"])
+
     def test_groups_of_two_users_asked_for_at_once_do_not_mix(self, server: FutureServer) -> None:
         room_id = server.create()
         server.join(room_id, "@bob:hs1")
