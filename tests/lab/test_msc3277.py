@@ -12,6 +12,8 @@ from minihs.lab.people import Client
 from minihs.lab.report import Report
 from minihs.lab.views import view_of
 
+REPORT = Report(name="", question="", seed=1)
+"""Experiments write down here what they saw."""
 IN_GRAPH = pytest.mark.parametrize("way", ways.IN_GRAPH, ids=lambda way: way.title)
 
 
@@ -71,7 +73,7 @@ def test_who_slept_while_it_waited_is_shown_it_once(way: Way) -> None:
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.title)
 def test_another_device_of_its_sender_is_told_at_once_by_sync_unless_it_is_a_future(way: Way) -> None:
-    known = echo(7, way)
+    known = echo(REPORT, 7, way)
     assert (known.told_after_ms is None) is (way is FUTURES)
     assert (known.told_after_ms or 0.0) < 100
     assert known.listed is (way is FUTURES)
@@ -81,7 +83,9 @@ def test_another_device_of_its_sender_is_told_at_once_by_sync_unless_it_is_a_fut
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.title)
 def test_what_is_put_off_again_is_on_time_without_its_server_only_where_it_comes_by_mistake(way: Way) -> None:
     elsewhere = way in (FOLLOWED, EARLY)
-    assert kept_up(7, way) == Upkeep(on_time=elsewhere, in_the_end=True, mistaken=elsewhere, stays=False)
+    assert kept_up(REPORT, 7, way) == Upkeep(
+        on_time=elsewhere, in_the_end=True, mistaken=elsewhere, stays=False
+    )
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.title)
@@ -138,7 +142,6 @@ def test_the_right_to_send_it_is_asked_again_at_its_time(way: Way, raised: bool)
 
 
 def test_a_state_event_that_others_followed_splits_the_room_and_one_aside_does_not() -> None:
-    report = Report(name="", question="", seed=1)
-    assert not state_event(report, 5, FOLLOWED, spoken=True).is_right
-    assert state_event(report, 5, ASIDE, spoken=True).is_right
-    assert state_event(report, 5, FOLLOWED, spoken=False).is_right
+    assert not state_event(REPORT, 5, FOLLOWED, spoken=True).is_right
+    assert state_event(REPORT, 5, ASIDE, spoken=True).is_right
+    assert state_event(REPORT, 5, FOLLOWED, spoken=False).is_right

@@ -70,9 +70,9 @@ def run(seed: int, size: Size) -> Report:
     both = [(way, spoken) for way in WAYS for spoken in (False, True)]
     fates = Fates(
         deaths={each: dies(seed, *each) for each in both},
-        kept_up={way: kept_up(seed, way) for way in WAYS},
+        kept_up={way: kept_up(report, seed, way) for way in WAYS},
         leaks={way: who_knows(seed, way) for way in WAYS},
-        echoes={way: echo(seed, way) for way in WAYS},
+        echoes={way: echo(report, seed, way) for way in WAYS},
         states={each: state_event(report, seed, *each) for each in both},
         changes={way: rights(seed, way) for way in WAYS},
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from minihs.lab.evidence import Watch
 from minihs.lab.experiments.put_off import FOLLOWED, Held, Stage, Way, cancel, put_off, stage
 from minihs.lab.handles import C1, Plan, U
 from minihs.lab.http_client import in_path
@@ -131,12 +132,13 @@ class Echo(msgspec.Struct, frozen=True):
     """It cancels with what it was told, and nobody is ever shown the event."""
 
 
-def echo(seed: int, way: Way) -> Echo:
+def echo(report: Report, seed: int, way: Way) -> Echo:
     """Alice puts it off on one device, while another waits for news."""
     here = scene(f"{seed} echo {way.title}", way)
     world = here.world
     tablet = world.device("tablet", of="alice")
     tablet.sync()
+    evidence = Watch(world, here.room_id)
     begun_ms = world.now_ms
     told: list[tuple[Held, float]] = []
 
@@ -154,9 +156,13 @@ def echo(seed: int, way: Way) -> Echo:
     for held, _ in told:
         world.run(cancel(tablet, here.room_id, held))
     world.advance(ms=DELAY_MS + 60_000)
-    cancelled = not here.texts(here.bob)
+    known = Echo(told[0][1] if told else None, bool(waiting), not here.texts(here.bob))
+    found = (
+        f"{'told by /sync' if told else 'asks'}; {'cancels it' if known.cancelled else 'cannot cancel it'}"
+    )
+    report.show_case(evidence.ends("Another device of its sender", way.title, found, on_page=False))
     world.stop()
-    return Echo(told[0][1] if told else None, bool(waiting), cancelled)
+    return known
 
 
 class StateFate(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from minihs.lab.evidence import Watch
 from minihs.lab.experiments.self_destruct_scene import CUT_OFF, MINUTE_MS, SERVERS, Scene, scene
 from minihs.lab.handles import Handle, Plan, schedule
 from minihs.lab.people import Client
@@ -58,7 +59,7 @@ def play_edits(report: Report, seed: int) -> dict[tuple[Edit, Way], Late]:
     found: dict[tuple[Edit, Way], Late] = {}
     for edit in EDITS:
         for way in WAYS if edit is WORD else (MSC2228, EACH):
-            late = found[edit, way] = _play(seed, edit, way)
+            late = found[edit, way] = _play(report, seed, edit, way)
             table.add(edit.title, way.title, *map(_told, late.values()))
     return found
 
@@ -71,9 +72,10 @@ def _told(late_min: float | None) -> str:
     return f"{abs(late_min):.1f} min too {'late' if late_min > 0 else 'early'}"
 
 
-def _play(seed: int, edit: Edit, way: Way) -> Late:
+def _play(report: Report, seed: int, edit: Edit, way: Way) -> Late:
     here = scene(f"{seed} edits {edit.title} {way.title}", HOMES, by_itself=way.by_itself)
     sender = here.people["user1"]
+    watch = Watch(here.world, here.room_id)
     content: dict[str, Any] = {"msgtype": "m.text", "body": "for an hour"}
     first = _send(here, sender, way, content, FIRST_MIN)
     future = None if way.by_itself else _redact_later(here, sender, first, FIRST_MIN)
@@ -100,6 +102,9 @@ def _play(seed: int, edit: Edit, way: Way) -> Late:
     for name, server in HOMES.items():
         gone = [here.gone_after_min(name, event_id) for event_id in (first, second)]
         found[server] = None if None in gone else (gone[0] or 0.0) - edit.wanted_min
+    said = "; ".join(f"{server}: {_told(late)}" for server, late in found.items())
+    title = f"{edit.title}; {way.title}"
+    report.show_case(watch.ends("Edited after half an hour", title, said, on_page=edit is LATER))
     here.world.stop()
     return found
 

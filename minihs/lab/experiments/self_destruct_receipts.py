@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from minihs.lab.evidence import Watch
 from minihs.lab.experiments.self_destruct_scene import MINUTE_MS, Scene, scene, told
 from minihs.lab.handles import Plan, schedule
 from minihs.lab.http_client import in_path
@@ -52,7 +53,7 @@ class Read(msgspec.Struct, frozen=True):
 
 def play_receipts(report: Report, seed: int) -> dict[Case, Read]:
     """All cases."""
-    found = {case: _play(seed, case) for case in CASES}
+    found = {case: _play(report, seed, case) for case in CASES}
     table = report.table(
         "Gone a minute after it was read: when it is gone for whom",
         "who",
@@ -65,9 +66,10 @@ def play_receipts(report: Report, seed: int) -> dict[Case, Read]:
     return found
 
 
-def _play(seed: int, case: Case) -> Read:
+def _play(report: Report, seed: int, case: Case) -> Read:
     here = scene(f"{seed} receipts {case.title}", HOMES, by_itself=True)
     ann = here.people["ann"]
+    watch = Watch(here.world, here.room_id)
     content = {"msgtype": "m.text", "body": "read and forget", FOR: MINUTE_MS}
     event_id = ann.send_event(here.room_id, "m.room.message", content)
     if case.by_future:
@@ -89,6 +91,8 @@ def _play(seed: int, case: Case) -> Read:
     _read(here, here.people["ben"], event_id if case.explicit else newer)
     here.until(END_MIN + 1)
     found = Read({name: here.gone_after_min(name, event_id) for name in HOMES}, _receipts(here, ann))
+    said = "; ".join(f"{name}: {told(minutes)}" for name, minutes in found.gone_min.items())
+    report.show_case(watch.ends("Gone a minute after it was read", case.title, said, on_page=case is CALM))
     here.world.stop()
     return found
 
