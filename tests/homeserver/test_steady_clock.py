@@ -78,6 +78,15 @@ def test_over_a_restart_it_goes_on_by_the_time_that_passed_and_is_never_ahead(
     assert before + away_ms - 25 <= world.steady.passed_ms() <= before + away_ms
 
 
+def test_a_little_drift_that_nobody_noted_makes_nothing_early(world: World) -> None:
+    world.note()
+    before = world.steady.passed_ms()
+    world.clock.advance(3)
+    world.clock.step_wall(2)
+    world.start()
+    assert before <= world.steady.passed_ms() <= before + 3_000
+
+
 def test_a_wall_clock_that_fell_behind_while_the_server_was_down_undoes_no_time(world: World) -> None:
     world.clock.advance(3_600)
     world.note()

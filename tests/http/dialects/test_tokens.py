@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from typing import Any
 
 import pytest
@@ -368,6 +369,15 @@ class TestLockout:
         assert [use(server, f"guess{n}").status for n in range(7)] == [410] * 5 + [429] * 2
         assert use(server, good).status == 200, "good ones go on working"
         assert use(server, "guess", host="10.0.0.9").status == 410, "another address is not concerned"
+
+    def test_what_a_guess_is_compared_by_takes_a_time_that_does_not_tell(
+        self, server: FutureServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        good = future(server, server.create()).json["refresh_token"]
+        with monkeypatch.context() as never_equal:
+            never_equal.setattr(hmac, "compare_digest", lambda *_: False)
+            assert use(server, good).status == 410, "nothing else compares"
+        assert use(server, good).status == 200
 
     def test_the_lock_opens_after_ten_seconds(self, server: FutureServer) -> None:
         for number in range(5):
