@@ -512,6 +512,23 @@ class TestBounds:
         known = ["finalised" in server.lookup(delay_id) for delay_id in ids]
         assert known == [False, False, False, True, True, True]
 
+    def test_what_is_kept_no_longer_is_no_longer_stored(self) -> None:
+        server = FutureServer(limits=FutureLimits(retention_ms=60_000, retention_count=16))
+        room_id = server.create()
+
+        def stored(table: str) -> int:
+            return int(server.database.writing.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0])
+
+        path = f"{C}/v1/rooms/{room_id}/send_future/m.room.message"
+        for number in range(3):
+            assert server.put(f"{path}/{number}?future_timeout=1000", {}).status == 200
+        server.pass_ms(1_000)
+        assert (stored("futures"), stored("future_tokens")) == (3, 9)
+        server.pass_ms(60_001)
+        server.schedule(room_id, 1_000)
+        server.pass_ms(1_001)
+        assert (stored("futures"), stored("future_tokens")) == (1, 0)
+
     def test_deactivation_cancels_everything_of_the_user_and_nothing_else(self, server: FutureServer) -> None:
         room_id = server.create()
         server.join(room_id, BOB)
