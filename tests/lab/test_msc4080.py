@@ -10,9 +10,9 @@ from minihs.lab.proposals.msc4080 import ClientKey, key_of
 MINUTE_MS = 60_000
 
 
-def scene() -> tuple[PresignedCall, str, Signed]:
-    """Alice is in the call and has signed her leave."""
-    call = PresignedCall("4080")
+def scene(kept_ms: int | None = None) -> tuple[PresignedCall, str, Signed]:
+    """Alice is in the call and has signed her leave. `kept_ms`: servers take what they made so lately."""
+    call = PresignedCall("4080", kept_ms)
     room_id = call.open_room()
     call.world.settle()
     return call, room_id, call.sign(room_id, {})
@@ -76,6 +76,35 @@ def test_the_senders_server_cannot_speak_for_a_client_that_signs(by_server: bool
     call.world.settle()
     here, there = (call.of_alice(name, room_id) for name in ("hs1", "hs2"))
     assert (here == there) is not by_server
+
+
+@pytest.mark.parametrize(("kept_ms", "says"), [
+    (None, None),
+    (MINUTE_MS, "This server has not made the event: ask it for one, and sign that."),
+])  # fmt: skip
+def test_the_remedy_lets_no_other_server_take_what_was_signed(kept_ms: int | None, says: str | None) -> None:
+    call, room_id, signed = scene(kept_ms)
+    body = {"pdus": [{"room_version": "12", "pdu": signed.pdu}]}
+    answer = call.bob.request("POST", "/_matrix/client/v1/send_pdus/1", json=body)
+    assert answer.json.get("error") == says
+    call.world.settle()
+    assert ended(call, room_id, signed) == ([] if says else ["hs1", "hs2"])
+
+
+@pytest.mark.parametrize(("waits_ms", "status"), [(MINUTE_MS - 1_000, 200), (MINUTE_MS + 1_000, 400)])
+def test_the_remedy_takes_what_this_server_made_for_as_long_as_it_remembers(
+    waits_ms: int, status: int
+) -> None:
+    call, _, signed = scene(MINUTE_MS)
+    call.world.advance(ms=waits_ms)
+    body = {"pdus": [{"room_version": "12", "pdu": signed.pdu}]}
+    assert call.alice.request("POST", "/_matrix/client/v1/send_pdus/1", json=body).status == status
+
+
+def test_the_remedy_takes_nothing_that_was_changed() -> None:
+    call, _, signed = scene(MINUTE_MS)
+    body = {"pdus": [{"room_version": "12", "pdu": {**signed.pdu, "content": {"reason": "another"}}}]}
+    assert call.alice.request("POST", "/_matrix/client/v1/send_pdus/1", json=body).status == 400
 
 
 def test_a_users_id_is_a_key_or_it_is_not() -> None:

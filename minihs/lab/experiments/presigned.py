@@ -15,6 +15,7 @@ from minihs.lab.evidence import Watch
 from minihs.lab.experiments import Size
 from minihs.lab.experiments.presigned_call import CALL, JOINED, PresignedCall
 from minihs.lab.experiments.presigned_life import Spoilt, costs, lives
+from minihs.lab.experiments.presigned_remedy import judge_remedy, remedy
 from minihs.lab.http_client import in_path
 from minihs.lab.proposals.msc4080 import ClientKey
 from minihs.lab.report import Report
@@ -112,9 +113,11 @@ def run(seed: int, size: Size) -> Report:
     _tell(report, found)
     held = _holders(report, seed)
     forged = _forgeries(report, seed)
+    taken = remedy(report, seed)
     spoilt = lives(report, seed, rooms=20 if size == "full" else 6)
     paid = costs(report, seed, minutes=60 if size == "full" else 11)
     _judge(report, found, held, forged)
+    judge_remedy(report, taken)
     recent, old = (Spoilt(*map(sum, zip(*rows, strict=True))) for rows in (spoilt[:2], spoilt[2:]))
     report.check(
         "the further the room has moved on, the more of the leaves that a future would have sent end "

@@ -3,7 +3,8 @@
 A user whose localpart is a public key signs everything but memberships; servers verify with the key that the
 sender's ID holds and ask nobody. `PUT …/v4/…` makes the event without adding it to the room, the client signs
 it, `/send_pdus` takes it: at once, or, as the origin's discussion sketches, with `future_timeout` and
-`future_group_id`, whoever holds it, on whichever server in the room.
+`future_group_id`, whoever holds it, on whichever server in the room. With the proposal's remedy against
+clients that change what they are given, a server takes only what it has made itself, for a while.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from signedjson.types import SigningKey, VerifyKey
 from unpaddedbase64 import encode_base64
 
 from minihs.events.event import Event
+from minihs.events.hashes import content_hash_matches, event_id_of
 from minihs.events.ids import EventID, RoomID, ServerName, UserID
 from minihs.events.signatures import BadSignature, Signer, sign_pdu, verify_pdu
 from minihs.events.versions import RoomVersion
@@ -99,11 +101,14 @@ class ClientKeys:
 
 
 class ClientSignedEvents(Unmoved, QuietDialect):
-    """The endpoints, on one server process."""
+    """The endpoints, on one server process. With the remedy, `/send_pdus` takes what this process has made in
+    the last `kept_ms`, as it has made it; without (None), what anybody has signed."""
 
     name = "msc4080"
 
-    def __init__(self) -> None:
+    def __init__(self, kept_ms: int | None = None) -> None:
+        self._kept_ms = kept_ms
+        self._made_ms: dict[EventID, float] = {}
         self._server: LabServer | None = None
         self._futures: Futures | None = None
         self._sender: EventSender | None = None
@@ -145,6 +150,7 @@ class ClientSignedEvents(Unmoved, QuietDialect):
             state_key=args.get("state_key"),
         )
         event = await self._running.parts.room_service.rooms.build(draft)
+        self._made_ms[event.event_id] = self._running.clock.monotonic_ms()
         pdu = {key: value for key, value in event.pdu.items() if key != "signatures"}
         return {"event_id": event.event_id, "pdu": pdu}
 
@@ -152,6 +158,7 @@ class ClientSignedEvents(Unmoved, QuietDialect):
         """`POST /v1/send_pdus/{txnId}`: an event ID for each that was sent, tokens for each that waits."""
         replies = []
         for info in request.json["pdus"]:
+            await self._check(info["pdu"])
             timeout_ms, group = info.get("future_timeout"), info.get("future_group_id")
             if timeout_ms is None and group is None:
                 event_id = await self._receive(info["pdu"])
@@ -200,6 +207,19 @@ class ClientSignedEvents(Unmoved, QuietDialect):
     def _around(self, sender: EventSender, _rooms: object, writer: Writer) -> EventSender:
         self._sender, self._writer = sender, writer
         return self
+
+    async def _check(self, pdu: dict[str, Any]) -> None:
+        """BadContent when the remedy is on and this server has not made the event, or too long ago. Its ID is
+        the hash of all but its signatures, and its content by another hash."""
+        if self._kept_ms is None:
+            return
+        rooms = self._running.parts.room_service.rooms
+        version = await rooms.version_of(RoomID(pdu["room_id"]))
+        made_ms = self._made_ms.get(event_id_of(pdu, version))
+        if made_ms is None or not content_hash_matches(pdu):
+            raise BadContent("This server has not made the event: ask it for one, and sign that.")
+        if self._running.clock.monotonic_ms() - made_ms > self._kept_ms:
+            raise BadContent("The event was made too long ago: ask for another, and sign that.")
 
     async def _schedule(
         self, owner: UserID, pdu: dict[str, Any], timeout_ms: int | None, group: str | None
