@@ -33,6 +33,6 @@ def purge(room_id: str, yes: bool, **settings: Any) -> None:
 
     if not yes:
         click.confirm(f"Remove the history of {room_id} from this server for good?", abort=True)
-    with administration(chosen_settings(**settings)) as client:
+    with administration(chosen_settings(**settings, of_a_server=True)) as client:
         client.call("POST", f"{ROOMS}/{quote(room_id, safe='')}/purge", {})
     click.echo(f"{room_id} is removed.")

@@ -47,7 +47,7 @@ def _password_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def create(name: str, password: str | None, password_stdin: bool, admin: bool, **settings: Any) -> None:
     """Make an account. Asks for the password unless it is given."""
     chosen = _password(password, password_stdin)
-    with _administration(settings) as client:
+    with _administration(settings, of_a_server=False) as client:
         body = {"username": name, "password": chosen, "admin": admin}
         user = client.call("POST", USERS, body)
     click.echo(f"{user['user_id']} was made{', an administrator' if admin else ''}.")
@@ -129,10 +129,10 @@ _standing_command(
 
 
 @contextmanager
-def _administration(settings: dict[str, Any]) -> Iterator[AdminClient]:
+def _administration(settings: dict[str, Any], *, of_a_server: bool = True) -> Iterator[AdminClient]:
     from minihs.cli.administration import administration
 
-    with administration(chosen_settings(**settings)) as client:
+    with administration(chosen_settings(**settings, of_a_server=of_a_server)) as client:
         yield client
 
 

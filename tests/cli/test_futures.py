@@ -77,17 +77,6 @@ def test_futures_are_found_explained_and_cancelled_whether_the_server_runs_or_no
         stage.close()
 
 
-@pytest.mark.parametrize("name", [(), ("--server-name", "hs1")])
-def test_a_directory_without_a_server_is_said_to_be_one_and_gets_none(
-    tmp_path: Path, name: tuple[str, ...]
-) -> None:
-    nowhere = tmp_path / "nowhere"
-    ended = minihs("futures", "list", "--data-dir", nowhere, *name)
-    assert ended.code == 1
-    assert ended.err == f"Error: There is no server in {nowhere}: say where one is, with --data-dir.\n"
-    assert not nowhere.exists()
-
-
 @pytest.mark.parametrize(
     ("span_ms", "text"),
     [

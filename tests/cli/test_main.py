@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 
 from minihs import __version__
 from minihs.cli import main
+from tests.support.commands import minihs
 
 
 def imported_by(statement: str) -> set[str]:
@@ -62,3 +64,33 @@ def test_the_version_is_that_of_the_package() -> None:
     result = CliRunner().invoke(main, ["--version"])
     assert result.exit_code == 0
     assert result.output.rstrip().endswith(__version__)
+
+
+@pytest.mark.parametrize("name", [[], ["--server-name", "hs1"]], ids=["without a name", "with a name"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["futures", "list"],
+        ["users", "list"],
+        ["users", "lock", "alice"],
+        ["rooms", "purge", "!r:hs1", "--yes"],
+    ],
+    ids=" ".join,
+)
+def test_a_directory_without_a_server_is_said_to_be_one_and_gets_none(
+    tmp_path: Path, command: list[str], name: list[str]
+) -> None:
+    nowhere = tmp_path / "nowhere"
+    ended = CliRunner().invoke(main, [*command, "--data-dir", str(nowhere), *name])
+    assert ended.exit_code == 1
+    assert ended.output == f"Error: There is no server in {nowhere}: say where one is, with --data-dir.\n"
+    assert not nowhere.exists()
+
+
+def test_the_first_account_of_a_directory_makes_its_server(tmp_path: Path) -> None:
+    made = minihs(
+        *("users", "create", "alice", "--server-name", "hs1", "--data-dir", tmp_path / "new"),
+        "--password-stdin",
+        stdin="a long password\n",
+    )
+    assert (made.code, made.out, made.err) == (0, "@alice:hs1 was made.\n", "")

@@ -59,7 +59,9 @@ def test_accounts_are_made_and_changed_whether_the_server_runs_or_not(tmp_path: 
     name = server.server_name
     try:
         # Before the first start: the server must be named, once.
-        assert "server.name: say what" in refused("list", *where)
+        assert "There is no server in" in refused("list", *where)
+        unnamed = refused("create", "alice", "--password-stdin", *where, stdin=PASSWORD)
+        assert "server.name: say what" in unnamed
         made = ok(
             "create", "alice", "--admin", "--password-stdin", "--server-name", name, *where, stdin=PASSWORD
         )
@@ -121,9 +123,8 @@ def test_an_owner_of_the_directory_that_does_not_answer_is_reported(
     monkeypatch.setattr("os.umask", lambda _mask: 0)
     directory = DataDirectory(tmp_path)
     directory.lock()
-    result = CliRunner().invoke(
-        main, ["users", "list", "--data-dir", str(tmp_path), "--server-name", "hs.test"]
-    )
+    create = ["users", "create", "alice", "--password", PASSWORD, "--server-name", "hs.test"]
+    result = CliRunner().invoke(main, [*create, "--data-dir", str(tmp_path)])
     directory.unlock()
     assert result.exit_code == 1
     assert f"The process that owns {tmp_path} does not answer commands" in result.output
