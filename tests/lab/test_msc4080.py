@@ -63,6 +63,7 @@ def test_its_tokens_send_cancel_and_refresh_it(token: str, after_half: bool, at_
     assert bool(ended(call, room_id, signed)) is at_its_time
     call.world.advance(ms=MINUTE_MS / 2)
     assert bool(ended(call, room_id, signed)) is (token != "cancel_token")
+    assert call.act(call.bob, reply["send_token"]) == 410
 
 
 @pytest.mark.parametrize("by_server", [False, True])

@@ -25,11 +25,19 @@ from minihs.federation.admission import Dropped, Keys
 from minihs.federation.key_documents import KeysUnavailable
 from minihs.futures.model import CancelRule
 from minihs.homeserver.errors import BadContent, Forbidden
+from minihs.homeserver.futures.errors import (
+    FutureConflict,
+    NotRestartable,
+    TokenSpent,
+    TokenUnknown,
+    UnknownFuture,
+)
 from minihs.homeserver.futures.orders import FutureOrder
 from minihs.homeserver.futures.sending import EventSender
 from minihs.homeserver.futures.service import Futures
 from minihs.homeserver.rooms.drafts import EventDraft
 from minihs.http.dialects.base import Endpoint, QuietDialect
+from minihs.http.dialects.redemption import gone
 from minihs.http.request import ApiRequest
 from minihs.http.routing import Access
 from minihs.lab.proposals.switch import Unmoved
@@ -171,10 +179,13 @@ class ClientSignedEvents(Unmoved, QuietDialect):
         """`POST …/future/{token}`: what the token is for, happens."""
         if self._futures is None:
             raise RuntimeError("there are no futures yet")
-        future, purpose = await self._futures.redeem(request.args["token"])
         futures = self._futures
         actions = {"send": futures.send, "cancel": futures.cancel, "refresh": futures.restart}
-        await actions[purpose](future.delay_id)
+        try:
+            future, purpose = await futures.redeem(request.args["token"])
+            await actions[purpose](future.delay_id)
+        except (TokenUnknown, TokenSpent, UnknownFuture, FutureConflict, NotRestartable) as finalised:
+            raise gone("This token is spent, or never was one.") from finalised
         return {}
 
     # An `EventSender`: a future that holds a PDU is that PDU.
