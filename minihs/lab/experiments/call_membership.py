@@ -74,7 +74,7 @@ def _all_ways(report: Report, seed: int, scale: Scale) -> list[Outcome]:
     )
     outcomes = []
     for make in WAYS:
-        outcome = play(seed, scale, make())
+        outcome = play(seed, scale, make(), report)
         outcomes.append(outcome)
         table.add(
             outcome.way.name,

@@ -10,6 +10,7 @@ from collections import defaultdict
 import msgspec
 from twisted.internet.defer import Deferred
 
+from minihs.lab.evidence import Watch
 from minihs.lab.experiments.call_ways import (
     BEAT_MS,
     CALL,
@@ -22,12 +23,15 @@ from minihs.lab.experiments.call_ways import (
     Resent,
     Way,
 )
+from minihs.lab.report import Report
 from minihs.lab.views import view_of
 from minihs.lab.wire import Traffic
 from minihs.lab.world import World
 from minihs.platform.entropy import SeededEntropy, fraction
 
 SERVERS = ("hs1", "hs2", "hs3")
+SHOWN, DRAWN = 20, 6
+"""Participants of calls of which everything is kept, and whose graphs are drawn."""
 POLL_BYTES = 300
 """Heads of one poll of the SFU, both ways; an entry of the list takes 60 more."""
 ENTRY_BYTES = 60
@@ -79,10 +83,12 @@ class Outcome(msgspec.Struct, kw_only=True):
     servers: Traffic
 
 
-def play(seed: int, scale: Scale, way: Way) -> Outcome:
-    """One way at one scale, from the first joining to the end of the calls."""
+def play(seed: int, scale: Scale, way: Way, report: Report | None = None) -> Outcome:
+    """One way at one scale, from the first joining to the end of the calls; a call that is small enough is
+    shown in the `report`."""
     world = World(seed=f"{seed} {way.name} {scale.title}", settings={"federation.retry_max_ms": 10_000})
-    world.transcript.mute("request", "event", "refused")
+    is_small = report is not None and scale.calls == 1 and scale.participants <= SHOWN
+    world.transcript.mute("request", *(() if is_small else ("event", "refused")))
     world.auth_trace.keep_allowed = False
     world.watch_requests = False
     heard: list[Heard] = []
@@ -98,6 +104,7 @@ def play(seed: int, scale: Scale, way: Way) -> Outcome:
         _troubles_of_clients(call, span_ms)
         way.begin(call)
     _troubles_of_servers(world, span_ms)
+    watch = Watch(world, calls[0].room_id) if is_small else None
     names = [*world.people]
     before = world.traffic(names, SERVERS), world.traffic()
     lives = (_live(way, call, number) for call in calls for number in range(scale.participants))
@@ -129,6 +136,9 @@ def play(seed: int, scale: Scale, way: Way) -> Outcome:
                 gone_ms = participant.vanishes_ms - begins_ms
                 calm += [ms for ms in ended if not _is_troubled(gone_ms, gone_ms + ms, span_ms)]
                 unending += seen.count(None)
+    if report is not None and watch is not None:
+        found = f"{len(ghosts)} ghosts, {false_leaves} false leaves"
+        report.show_case(watch.ends(scale.title, way.name, found, on_page=scale.participants <= DRAWN))
     return Outcome(
         way=way,
         scale=scale,
