@@ -23,13 +23,9 @@ ALICE, BOB = UserID("@alice:hs1"), UserID("@bob:hs1")
 PUB = RoomAlias("#pub:hs1")
 
 
-def public(world: RoomsWorld, **body: Any) -> RoomID:
-    return RoomID(world.make(ALICE, preset="public_chat", **body))
-
-
 def test_an_alias_stands_for_its_room_and_names_the_servers_with_most_users_first() -> None:
     world = RoomsWorld()
-    room_id = public(world)
+    room_id = world.public()
     for user in ("@a:hs3", "@b:hs2", "@c:hs3", "@d:hs4"):
         world.send(room_id, user, "m.room.member", state_key=user, content={"membership": "join"})
     world.run(world.directory.create_alias(PUB, room_id, ALICE))
@@ -53,7 +49,7 @@ def test_aliases_of_other_servers_are_asked_for_there() -> None:
 
 def test_aliases_are_made_by_members_once_and_on_this_server_only() -> None:
     world = RoomsWorld()
-    room_id = public(world)
+    room_id = world.public()
     with pytest.raises(Forbidden):
         world.run(world.directory.create_alias(PUB, room_id, BOB))
     with pytest.raises(InvalidParam):
@@ -65,7 +61,7 @@ def test_aliases_are_made_by_members_once_and_on_this_server_only() -> None:
 
 def test_an_alias_is_removed_by_its_creator_a_moderator_or_an_administrator() -> None:
     world = RoomsWorld()
-    room_id = public(world)
+    room_id = world.public()
     world.run(world.membership.join(BOB, room_id))
     directory = world.directory
     world.run(directory.create_alias(PUB, room_id, ALICE))
@@ -86,7 +82,7 @@ def test_an_alias_is_removed_by_its_creator_a_moderator_or_an_administrator() ->
 
 def test_a_removed_alias_leaves_the_canonical_alias_event() -> None:
     world = RoomsWorld()
-    room_id = public(world, room_alias_name="pub")
+    room_id = world.public(room_alias_name="pub")
     other = RoomAlias("#bar:hs1")
     world.run(world.directory.create_alias(other, room_id, ALICE))
     content = {"alias": PUB, "alt_aliases": [other, PUB]}
@@ -97,7 +93,7 @@ def test_a_removed_alias_leaves_the_canonical_alias_event() -> None:
 
 def test_who_may_not_touch_the_canonical_alias_still_removes_their_own_alias() -> None:
     world = RoomsWorld()
-    room_id = public(world)
+    room_id = world.public()
     world.run(world.membership.join(BOB, room_id))
     world.run(world.directory.create_alias(PUB, room_id, BOB))
     world.send(room_id, ALICE, "m.room.canonical_alias", state_key="", content={"alias": PUB})
@@ -108,7 +104,7 @@ def test_who_may_not_touch_the_canonical_alias_still_removes_their_own_alias() -
 
 def test_new_aliases_in_the_state_must_stand_for_the_room() -> None:
     world = RoomsWorld()
-    room_id, other = public(world), public(world, room_alias_name="other")
+    room_id, other = world.public(), world.public(room_alias_name="other")
     world.run(world.directory.create_alias(PUB, room_id, ALICE))
     check = world.directory.check_canonical_alias
     for content in ({}, {"alias": None}, {"alias": ""}, {"alias": PUB}, {"alt_aliases": [PUB]}):
@@ -124,7 +120,7 @@ def test_new_aliases_in_the_state_must_stand_for_the_room() -> None:
 
 def test_aliases_that_are_listed_already_are_not_checked_again() -> None:
     world = RoomsWorld()
-    room_id = public(world)
+    room_id = world.public()
     gone = {"alias": "#gone:hs1", "alt_aliases": ["#away:hs9"]}
     world.send(room_id, ALICE, "m.room.canonical_alias", state_key="", content=gone)
     world.run(world.directory.check_canonical_alias(room_id, {"alt_aliases": ["#gone:hs1", "#away:hs9"]}))
@@ -142,8 +138,7 @@ def chunk(world: RoomsWorld, **search: Any) -> list[str]:
 
 def test_an_entry_says_what_the_rooms_state_says() -> None:
     world = RoomsWorld()
-    room_id = public(
-        world,
+    room_id = world.public(
         visibility="public",
         name="The Pub",
         topic="Beer",
@@ -176,7 +171,7 @@ def test_an_entry_says_what_the_rooms_state_says() -> None:
 
 def test_state_of_the_wrong_shape_leaves_fields_out() -> None:
     world = RoomsWorld()
-    room_id = public(world, visibility="public")
+    room_id = world.public(visibility="public")
     for event_type in ("m.room.name", "m.room.topic", "m.room.avatar"):
         world.send(room_id, ALICE, event_type, state_key="", content={"name": 1, "topic": [], "url": {}})
     [entry] = world.run(world.actions.published.local_page(Search()))["chunk"]
@@ -185,7 +180,7 @@ def test_state_of_the_wrong_shape_leaves_fields_out() -> None:
 
 def test_pages_lead_forwards_and_backwards_through_the_largest_rooms_first() -> None:
     world = RoomsWorld()
-    rooms = [public(world, visibility="public", name=str(number)) for number in range(5)]
+    rooms = [world.public(visibility="public", name=str(number)) for number in range(5)]
     world.run(world.membership.join(BOB, rooms[3]))
     order = [rooms[3], *sorted(set(rooms) - {rooms[3]})]
     assert chunk(world) == order
@@ -208,9 +203,9 @@ def test_pages_lead_forwards_and_backwards_through_the_largest_rooms_first() -> 
 
 def test_rooms_are_found_by_term_and_by_type() -> None:
     world = RoomsWorld()
-    pub = public(world, visibility="public", name="The PUB")
-    beer = public(world, visibility="public", topic="beer", creation_content={"type": "m.space"})
-    public(world, name="Pub that is not published")
+    pub = world.public(visibility="public", name="The PUB")
+    beer = world.public(visibility="public", topic="beer", creation_content={"type": "m.space"})
+    world.public(name="Pub that is not published")
     assert chunk(world, term="pub") == [pub]
     assert chunk(world, term="BEER") == [beer]
     assert chunk(world, term="wine") == []
@@ -229,7 +224,7 @@ def test_a_token_that_was_not_ours_is_refused(since: str) -> None:
 
 def test_rooms_are_published_by_those_who_may_set_the_canonical_alias() -> None:
     world = RoomsWorld()
-    room_id = public(world)
+    room_id = world.public()
     world.run(world.membership.join(BOB, room_id))
     published = world.actions.published
     with pytest.raises(Forbidden):

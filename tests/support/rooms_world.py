@@ -238,6 +238,20 @@ class RoomsWorld(RoomServer):
         """A new room by `POST /createRoom`."""
         return str(self.ok("POST", "/createRoom", creator, body)["room_id"])
 
+    def room(self, **body: Any) -> RoomID:
+        """A room of alice's, private unless `body` says otherwise."""
+        return RoomID(self.make(**body))
+
+    def public(self, **body: Any) -> RoomID:
+        """A room of alice's that everybody may join."""
+        return self.room(preset="public_chat", **body)
+
+    def restricted(self, *allowed: str, rule: str = "restricted", **body: Any) -> RoomID:
+        """A room of alice's that members of these may join."""
+        conditions = [{"type": "m.room_membership", "room_id": each} for each in allowed]
+        join_rules = {"join_rule": rule, "allow": conditions}
+        return self.room(initial_state=[{"type": "m.room.join_rules", "content": join_rules}], **body)
+
     def state_content(self, room_id: str, event_type: str, state_key: str = "") -> dict[str, Any] | None:
         """The content of an event of a room's current state."""
         event = self.run(self.rooms.state_event(RoomID(room_id), event_type, state_key))
