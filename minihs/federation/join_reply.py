@@ -15,10 +15,14 @@ from minihs.events.ids import EventID
 from minihs.federation.admission import Admission, Dropped
 from minihs.federation.outliers import Outliers
 from minihs.federation.remote_rooms import JoinReply
+from minihs.platform.clock import Clock, sleep
+from minihs.rooms.auth import needed_state
 from minihs.rooms.outliers import cited_events
 from minihs.rooms.power import CREATE
 from minihs.rooms.receipt import Reject, SoftFail, check_rights
 from minihs.rooms.state_map import StateMap
+
+PAUSE_FROM = 2_000  # events: what is done with all of them takes some milliseconds each time
 
 
 class BadJoinReply(Exception):
@@ -34,7 +38,7 @@ class VerifiedJoin(msgspec.Struct, frozen=True):
 
 
 async def verify_join_reply(
-    reply: JoinReply, event: Event, *, admission: Admission, outliers: Outliers
+    reply: JoinReply, event: Event, *, clock: Clock, admission: Admission, outliers: Outliers
 ) -> VerifiedJoin:
     """Check the reply to our join `event`; raises BadJoinReply.
 
@@ -50,7 +54,11 @@ async def verify_join_reply(
     # What we once rejected stays rejected, whatever others made of it.
     allowed = {event_id: row.event for event_id, row in known.items() if not row.standing.is_rejected}
     allowed.update((one.event_id, one) for one in judged.allowed)
+    if len(allowed) > PAUSE_FROM:
+        await sleep(clock, 0)
     state = _state(admitted.ids[len(reply.auth_chain) :], allowed)
+    if len(allowed) > PAUSE_FROM:
+        await sleep(clock, 0)
     _check_create(event, allowed, state)
     missing = [event_id for event_id in event.auth_events if event_id not in allowed]
     if missing:
@@ -58,7 +66,7 @@ async def verify_join_reply(
     verdict = check_rights(
         joined,
         cited_events(joined, allowed, frozenset()),
-        {key: allowed[event_id] for key, event_id in state.unsorted_items()},
+        {key: allowed[state[key]] for key in _needed(joined) if key in state},
         None,
     )
     if isinstance(verdict, Reject | SoftFail):
@@ -84,6 +92,10 @@ async def _as_sent(reply: JoinReply, event: Event, admission: Admission) -> Even
     if genuine is not joined:
         raise BadJoinReply("Our join came back with other content.")
     return joined
+
+
+def _needed(event: Event) -> tuple[StateKey, ...]:
+    return (CREATE, *needed_state(event.type, event.sender, event.state_key, event.content, event.version))
 
 
 def _state(event_ids: Sequence[EventID | None], allowed: Mapping[EventID, Event]) -> StateMap:

@@ -29,7 +29,7 @@ class BadContent(HomeserverError):
 
 
 class TooLarge(HomeserverError):
-    """An event over the size limit (413 `M_TOO_LARGE`)."""
+    """An event over the size limit, or an answer that nobody would take (413 `M_TOO_LARGE`)."""
 
 
 class Forbidden(HomeserverError):

@@ -8,10 +8,12 @@ versions.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Generic, Protocol, TypeVar
 
 from minihs.events.event import Event
-from minihs.events.ids import EventID
+from minihs.events.ids import EventID, RoomID
+from minihs.events.versions import RoomVersion
 
 
 class MissingEvents(LookupError):
@@ -22,7 +24,23 @@ class MissingEvents(LookupError):
         super().__init__(f"events that are needed to decide are missing: {', '.join(self.ids)}")
 
 
-def authorising_ids(event: Event) -> tuple[EventID, ...]:
+class Citing(Protocol):
+    """What a walk along `auth_events` reads of an event."""
+
+    @property
+    def type(self) -> str: ...
+    @property
+    def room_id(self) -> RoomID: ...
+    @property
+    def auth_events(self) -> tuple[EventID, ...]: ...
+    @property
+    def version(self) -> RoomVersion: ...
+
+
+Node = TypeVar("Node", bound=Citing)
+
+
+def authorising_ids(event: Citing) -> tuple[EventID, ...]:
     """The events that gave `event` its right: its `auth_events`, and the create event where that is implied.
 
     From room version 12 on the room ID names the create event and `auth_events` leaves it out.
@@ -32,7 +50,7 @@ def authorising_ids(event: Event) -> tuple[EventID, ...]:
     return (EventID("$" + event.room_id[1:]), *event.auth_events)
 
 
-class AuthChainWalk:
+class AuthChainWalk(Generic[Node]):
     """Collects the auth chain of some events in as few rounds of loading as the graph allows.
 
         walk = AuthChainWalk(ids_of_their_auth_events)
@@ -44,7 +62,7 @@ class AuthChainWalk:
     """
 
     def __init__(self, start: Iterable[EventID]) -> None:
-        self.chain: dict[EventID, Event] = {}
+        self.chain: dict[EventID, Node] = {}
         self._seen: set[EventID] = set(start)
         self._wanted = self._seen.copy()
         self._absent: set[EventID] = set()
@@ -58,7 +76,7 @@ class AuthChainWalk:
         """Ids that were asked for and not fed, sorted."""
         return tuple(sorted(self._absent))
 
-    def feed(self, events: Mapping[EventID, Event]) -> None:
+    def feed(self, events: Mapping[EventID, Node]) -> None:
         """Take what was loaded of `wanted()`; what is not in `events` counts as absent from now on."""
         asked, self._wanted = self._wanted, set()
         for event_id in asked:
@@ -77,12 +95,30 @@ def auth_chain(events: Iterable[Event], lookup: Callable[[EventID], Event | None
 
     Raises `MissingEvents` with all ids at once that `lookup` did not know.
     """
-    walk = AuthChainWalk(parent for event in events for parent in authorising_ids(event))
+    walk = AuthChainWalk[Event](parent for event in events for parent in authorising_ids(event))
     while wanted := walk.wanted():
         walk.feed({event_id: event for event_id in wanted if (event := lookup(event_id)) is not None})
     if walk.absent:
         raise MissingEvents(walk.absent)
     return dict(sorted(walk.chain.items()))
+
+
+def parents_first(parents: Mapping[EventID, Sequence[EventID]]) -> Iterator[EventID]:
+    """The keys of `parents`, each after those of its own parents that are keys, too.
+
+    An iterator, so that a long order can be made in portions. The links must form no circle.
+    """
+    opened: set[EventID] = set()
+    for start in parents:
+        path = [(start, False)]
+        while path:
+            event_id, is_done = path.pop()
+            if is_done:
+                yield event_id
+            elif event_id not in opened:
+                opened.add(event_id)
+                path.append((event_id, True))
+                path.extend((parent, False) for parent in reversed(parents[event_id]) if parent in parents)
 
 
 def prev_ids(event: Event) -> tuple[EventID, ...]:

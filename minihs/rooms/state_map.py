@@ -7,6 +7,7 @@ busy room is cheap. Holds ids only; what the events say is looked up elsewhere.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, overload
 
 import immutables
@@ -98,7 +99,7 @@ class StateMap(Mapping["StateKey", "EventID"]):
             if before.get(key) != event_id
         ]
         changes += [StateChange(key, event_id, None) for key, event_id in before.items() if key not in after]
-        return tuple(sorted(changes))  # keys are unique, so nothing but keys is compared
+        return tuple(sorted(changes, key=_key))
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, StateMap):
@@ -112,3 +113,6 @@ class StateMap(Mapping["StateKey", "EventID"]):
 
     def __repr__(self) -> str:
         return f"StateMap({dict(self.items())!r})"
+
+
+_key = itemgetter(0)

@@ -13,7 +13,7 @@ import msgspec
 from minihs.events.event import Event, redact_event, trusted_event
 from minihs.events.ids import EventID, RoomID
 from minihs.events.relations import relation_of
-from minihs.events.versions import ROOM_VERSIONS
+from minihs.events.versions import ROOM_VERSIONS, RoomVersion
 from minihs.store.cache import LruCache
 from minihs.store.reader import Reader, Row
 from minihs.store.writer import Batch
@@ -58,6 +58,36 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
     txn_id: str | None = None
     delay_id: str | None = None
 
+
+class StoredPDU(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An event as other servers get it, its JSON unread but for what a walk along `auth_events` needs: large
+    answers are made of these, at a tenth of the time and memory of parsed events."""
+
+    event_id: EventID
+    room_id: RoomID
+    type: str
+    auth_events: tuple[EventID, ...]
+    version: RoomVersion
+    pdu: msgspec.Raw
+
+    @classmethod
+    def of(cls, event: Event) -> StoredPDU:
+        """The same for an event that has been read."""
+        return cls(
+            event_id=event.event_id,
+            room_id=event.room_id,
+            type=event.type,
+            auth_events=event.auth_events,
+            version=event.version,
+            pdu=msgspec.Raw(event.to_json_bytes()),
+        )
+
+
+class _Citations(msgspec.Struct):
+    auth_events: tuple[EventID, ...]
+
+
+_read_citations = msgspec.json.Decoder(_Citations).decode
 
 COLUMNS = (
     "e.event_id, e.position, e.standing, e.refusal, e.before_group, e.after_group, e.redacted_by,"
@@ -146,6 +176,30 @@ class EventStore:
     async def events(self, event_ids: Iterable[EventID]) -> dict[EventID, Event]:
         """Those of `event_ids` that are stored, in the order in which they were asked for."""
         return {event_id: row.event for event_id, row in (await self.rows(event_ids)).items()}
+
+    async def pdus(self, event_ids: Sequence[EventID]) -> dict[EventID, StoredPDU]:
+        """Those of `event_ids` that are stored, in no particular order; nothing goes through the cache."""
+        found: dict[EventID, StoredPDU] = {}
+        for event_id, room_id, event_type, redacted_by, version_id, pdu in await self._reader.all(
+            "SELECT e.event_id, e.room_id, e.type, e.redacted_by, r.version, e.pdu"
+            " FROM events e JOIN rooms r USING (room_id)"
+            " WHERE e.event_id IN (SELECT value FROM json_each(?)) ORDER BY e.position",
+            (msgspec.json.encode(event_ids).decode(),),
+        ):
+            version = ROOM_VERSIONS[version_id]
+            if redacted_by is not None:
+                event = trusted_event(msgspec.json.decode(pdu), version, event_id)
+                found[event_id] = StoredPDU.of(redact_event(event))
+                continue
+            found[event_id] = StoredPDU(
+                event_id=event_id,
+                room_id=room_id,
+                type=event_type,
+                auth_events=_read_citations(pdu).auth_events,
+                version=version,
+                pdu=msgspec.Raw(pdu),
+            )
+        return found
 
     async def missing(self, event_ids: Sequence[EventID], *, or_outlier: bool = False) -> list[EventID]:
         """Those of `event_ids` that are not stored or, with `or_outlier`, only as outliers; order kept."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,6 +19,23 @@ class RoomRow(msgspec.Struct, frozen=True):
     room_id: RoomID
     version: str
     state_group: int
+
+
+class MemberRow(NamedTuple):
+    """What a user is to a room that is here, and the event that says so."""
+
+    user_id: UserID
+    membership: str
+    event_id: EventID
+    sender: UserID
+
+
+_SET_MEMBERSHIP = (
+    " ON CONFLICT (user_id, room_id) DO UPDATE SET"
+    " membership = excluded.membership, event_id = excluded.event_id, sender = excluded.sender,"
+    " position = excluded.position, invite_state = excluded.invite_state,"
+    " forgotten = forgotten AND excluded.membership IN ('leave', 'ban')"
+)
 
 
 class RoomStore:
@@ -107,12 +125,33 @@ class RoomStore:
         """Record a user's current membership; joining or being invited ends a room's being forgotten."""
         batch.add(
             "INSERT INTO memberships (user_id, room_id, membership, event_id, sender, position, invite_state)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, room_id) DO UPDATE SET"
-            " membership = excluded.membership, event_id = excluded.event_id, sender = excluded.sender,"
-            " position = excluded.position, invite_state = excluded.invite_state,"
-            " forgotten = forgotten AND excluded.membership IN ('leave', 'ban')",
+            f" VALUES (?, ?, ?, ?, ?, ?, ?) {_SET_MEMBERSHIP}",
             (user_id, room_id, membership, event_id, sender, position, invite_state),
         )
+
+    def set_memberships(
+        self, batch: Batch, room_id: RoomID, position: int, members: Sequence[MemberRow]
+    ) -> None:
+        """The same for those of a room that is here, whose event at `position` has changed them."""
+        if len(members) == 1:
+            [(user_id, membership, event_id, sender)] = members
+            self.set_membership(
+                batch,
+                user_id=user_id,
+                room_id=room_id,
+                membership=membership,
+                event_id=event_id,
+                sender=sender,
+                position=position,
+            )
+        else:
+            batch.add_rows(
+                "INSERT INTO memberships (user_id, room_id, membership, event_id, sender, position)"
+                " SELECT value ->> 0, ?, value ->> 1, value ->> 2, value ->> 3, ? FROM json_each(?)"
+                f" WHERE TRUE {_SET_MEMBERSHIP}",
+                (room_id, position),
+                members,
+            )
 
     def drop_membership(self, batch: Batch, user_id: UserID, room_id: RoomID) -> None:
         """A resolution took the member event out of the state."""

@@ -17,6 +17,7 @@ from minihs.rooms.dag import (
     authorising_ids,
     extremities_after,
     leading_to,
+    parents_first,
     topological_order,
 )
 
@@ -136,6 +137,27 @@ class TestTopologicalOrder:
         assert all(
             place[prev_id] < place[event.event_id] for event in events for prev_id in event.prev_events
         )
+
+
+class TestParentsFirst:
+    def test_each_comes_after_its_own_parents_and_others_are_ignored(self) -> None:
+        ids = [EventID(name) for name in ("$top", "$left", "$right", "$base", "$outside")]
+        top, left, right, base, outside = ids
+        parents = {top: (left, right), left: (base, outside), right: (left, base), base: ()}
+        assert list(parents_first(parents)) == [base, left, right, top]
+        assert list(parents_first({top: (top,)})) == [top]  # what can be no event ends, too
+
+    @given(st.data())
+    def test_it_holds_for_any_graph(self, data: st.DataObject) -> None:
+        ids = [EventID(f"${number}") for number in range(data.draw(st.integers(0, 12)))]
+        parents = {
+            event_id: tuple(data.draw(st.lists(st.sampled_from(ids[:number]), max_size=4))) if number else ()
+            for number, event_id in enumerate(ids)
+        }
+        order = list(parents_first(dict(data.draw(st.permutations(list(parents.items()))))))
+        assert sorted(order) == sorted(ids)
+        place = {event_id: index for index, event_id in enumerate(order)}
+        assert all(place[up] < place[event_id] for event_id in ids for up in parents[event_id])
 
 
 def test_what_leads_to_an_event_is_found_within_the_given_events_alone() -> None:

@@ -228,7 +228,8 @@ class FederatedServer(RoomServer):
             if refusal is None:
                 raise
             raise RemoteRefusal(refusal.status, refusal.errcode, refusal.error) from error
-        return reply.body if isinstance(reply, Reply) else reply
+        # Through JSON, because large answers hold what has not been read from it.
+        return msgspec.json.decode(msgspec.json.encode(reply.body if isinstance(reply, Reply) else reply))
 
     def receive(self, origin: str, *events: Event | dict[str, Any], txn_id: str | None = None) -> Any:
         """Send events as one transaction of `origin`; the results by event ID."""

@@ -238,7 +238,9 @@ class RemoteMemberships:
             raise
         entered.append(server)
         try:
-            joined = await verify_join_reply(reply, event, admission=self._admission, outliers=self._outliers)
+            joined = await verify_join_reply(
+                reply, event, clock=self._clock, admission=self._admission, outliers=self._outliers
+            )
         except BadJoinReply as bad:
             raise Unreachable(f"{server} let {user_id} in, but its reply is not good. {bad}") from bad
         if await self._rooms.is_resident(room_id):

@@ -32,7 +32,7 @@ from minihs.platform.logs import Logger
 from minihs.rooms.state_map import StateChange
 from minihs.store.along import Also
 from minihs.store.events import EventRow, EventStore, Standing
-from minihs.store.rooms import RoomStore
+from minihs.store.rooms import MemberRow, RoomStore
 from minihs.store.state import StateGroup, StateStore
 from minihs.store.streams import Stream
 from minihs.store.writer import Batch, Writer
@@ -271,29 +271,25 @@ class RoomCommits:
         events: dict[EventID, Event],
     ) -> None:
         """Record changes of the room's current state; `events` has what keys are set to."""
+        self.add_followed_changes(pending, position, changes, pending.room.follow(changes, events))
+
+    def add_followed_changes(
+        self,
+        pending: Pending,
+        position: int,
+        changes: Sequence[StateChange],
+        members: Sequence[MemberRow | UserID],
+    ) -> None:
+        """The same for changes that the room's memory has followed."""
         room_id = pending.room.room_id
         self._rooms.add_state_changes(pending.batch, position, room_id, changes)
-        for change in changes:
-            event_type, state_key = change.key
-            if event_type != "m.room.member":
-                continue
-            user_id = UserID(state_key)
-            if change.new is None:
-                self._rooms.drop_membership(pending.batch, user_id, room_id)
-                pending.room.set_membership(user_id, None)
-                continue
-            event = events[change.new]
-            membership = event.membership or "leave"
-            self._rooms.set_membership(
-                pending.batch,
-                user_id=user_id,
-                room_id=room_id,
-                membership=membership,
-                event_id=event.event_id,
-                sender=event.sender,
-                position=position,
-            )
-            pending.room.set_membership(user_id, membership)
+        set_to: list[MemberRow] = []
+        for member in members:
+            if isinstance(member, str):
+                self._rooms.drop_membership(pending.batch, member, room_id)
+            else:
+                set_to.append(member)
+        self._rooms.set_memberships(pending.batch, room_id, position, set_to)
 
     def redact(self, pending: Pending, target_id: EventID, redaction_id: EventID) -> None:
         """Serve the target in redacted form once `pending` is durable."""

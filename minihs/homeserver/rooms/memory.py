@@ -6,7 +6,7 @@ It runs ahead of the disk: `group` and `extremities` include events that are sti
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from twisted.internet.defer import DeferredLock
@@ -15,10 +15,10 @@ from minihs.events.event import Event
 from minihs.events.ids import EventID, RoomID, ServerName, UserID, server_name_of
 from minihs.events.versions import ROOM_VERSIONS, RoomVersion
 from minihs.homeserver.errors import UnknownRoom
-from minihs.rooms.state_map import StateMap
+from minihs.rooms.state_map import StateChange, StateMap
 from minihs.store.cache import LruCache
 from minihs.store.events import EventStore
-from minihs.store.rooms import RoomStore
+from minihs.store.rooms import MemberRow, RoomStore
 from minihs.store.state import StateGroup, StateStore
 
 CACHED_AUTH_EVENTS = 2_000
@@ -77,6 +77,27 @@ class RoomMemory(msgspec.Struct, kw_only=True):
             del self.servers[server_name]
         if count == 0 or server_name not in self.servers:
             self._server_list = None
+
+    def follow(
+        self, changes: Iterable[StateChange], events: Mapping[EventID, Event]
+    ) -> list[MemberRow | UserID]:
+        """Keep in step with changes of the state; `events` has what keys are set to. What is to be stored of
+        it: who is what now, and of whom a resolution has left nothing."""
+        noted: list[MemberRow | UserID] = []
+        for change in changes:
+            event_type, state_key = change.key
+            if event_type != "m.room.member":
+                continue
+            user_id = UserID(state_key)
+            if change.new is None:
+                self.set_membership(user_id, None)
+                noted.append(user_id)
+                continue
+            event = events[change.new]
+            membership = event.membership or "leave"
+            self.set_membership(user_id, membership)
+            noted.append(MemberRow(user_id, membership, event.event_id, event.sender))
+        return noted
 
     def set_members(self, joined: Iterable[UserID]) -> None:
         """Start with these joined users."""

@@ -80,6 +80,7 @@ async def open_room_service(
     branches = RoomBranches(states)
     placement = RoomPlacement(
         server_name=signer.server_name,
+        clock=clock,
         writer=writer,
         rooms=room_store,
         events=events,

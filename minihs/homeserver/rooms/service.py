@@ -37,7 +37,7 @@ from minihs.rooms.auth import needed_state
 from minihs.rooms.power import CREATE, POWER_LEVELS, PowerLevels
 from minihs.rooms.state_map import StateMap
 from minihs.store.along import Along, Also
-from minihs.store.events import EventRow, Standing
+from minihs.store.events import EventRow, Standing, StoredPDU
 from minihs.store.state import StateGroup
 from minihs.store.writer import BatchFailed
 
@@ -155,6 +155,10 @@ class Rooms:
     async def rows(self, event_ids: Iterable[EventID]) -> dict[EventID, EventRow]:
         """Several events and their standing, also while they are being written, in the order asked for."""
         return await self._states.rows(event_ids)
+
+    async def pdus(self, event_ids: Sequence[EventID]) -> dict[EventID, StoredPDU]:
+        """Several events as other servers get them, also those being written, in the order asked for."""
+        return await self._states.pdus(event_ids)
 
     async def state_before(self, event_id: EventID) -> StateMap | None:
         """The state before the event; None when it is not known."""

@@ -13,7 +13,7 @@ from minihs.events.versions import RoomVersion
 from minihs.rooms.dag import AuthChainWalk, MissingEvents
 from minihs.rooms.resolution import resolve
 from minihs.rooms.state_map import StateMap
-from minihs.store.events import EventRow, EventStore, Standing
+from minihs.store.events import EventRow, EventStore, Standing, StoredPDU
 from minihs.store.state import StateGroup, StateStore
 
 
@@ -70,6 +70,14 @@ class RoomStates:
             for event_id in wanted
             if (row := found.get(event_id) or stored.get(event_id) or under_way.get(event_id)) is not None
         }
+
+    async def pdus(self, event_ids: Sequence[EventID]) -> dict[EventID, StoredPDU]:
+        """Those that are known, as other servers get them, in the order in which they were asked for."""
+        found = await self._events.pdus(event_ids)
+        for event_id in event_ids:
+            if event_id not in found and event_id in self._rows_under_way:
+                found[event_id] = StoredPDU.of(self._rows_under_way[event_id].event)
+        return {event_id: found[event_id] for event_id in event_ids if event_id in found}
 
     async def events(self, event_ids: Iterable[EventID]) -> dict[EventID, Event]:
         """Those that are known, by ID."""
@@ -134,7 +142,7 @@ class RoomStates:
             except MissingEvents as missing:
                 asked = missing.ids
             # Their auth chains come along: asking for those one generation at a time would take many rounds.
-            walk = AuthChainWalk(asked)
+            walk = AuthChainWalk[Event](asked)
             while wanted := walk.wanted():
                 for event_id, row in (await self.rows(sorted(set(wanted) - events.keys()))).items():
                     events[event_id] = row.event

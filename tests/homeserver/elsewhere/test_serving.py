@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from minihs.events.event import Event, parse_event
 from minihs.events.ids import RoomID
 from minihs.federation.client import RemoteRefusal
 from minihs.homeserver.elsewhere import serving
+from minihs.homeserver.elsewhere.serving import _Room as Room
 from tests.homeserver.elsewhere.test_inbound_transactions import ALICE, MALLORY, meeting
+from tests.support.deferreds import finish, start
 from tests.support.federated import FederatedServer
 from tests.support.hostile_peer import V1, HostilePeer
 
@@ -177,6 +180,125 @@ def test_history_that_a_server_may_not_see_it_gets_redacted() -> None:
         assert contents[early.event_id] == (early.content if seen else {})
         single = server.ask("evil", "GET", f"{V1}/event/{early.event_id}")
         assert single["pdus"][0]["content"] == (early.content if seen else {})
+
+
+def with_long_chain(length: int) -> tuple[FederatedServer, HostilePeer, RoomID, Event]:
+    """A room whose power levels have changed often: each change is authorised by the one before."""
+    server, peer, room_id = meeting("11")
+    for number in range(length):
+        content = {"users": {ALICE: 100}, "events": {"m.room.name": number}}
+        server.send(room_id, ALICE, "m.room.power_levels", state_key="", content=content)
+    return server, peer, room_id, server.send(room_id, ALICE)
+
+
+def about(room_id: RoomID, event: Event, endpoint: str) -> tuple[str, dict[str, str]]:
+    """The path and the query of a question whose answer is large."""
+    if endpoint == "event_auth":
+        return f"event_auth/{room_id}/{event.event_id}", {}
+    return f"{endpoint}/{room_id}", {"event_id": event.event_id}
+
+
+@pytest.mark.parametrize("endpoint", ["state", "state_ids", "event_auth"])
+def test_a_long_auth_chain_is_read_in_portions_and_others_get_their_turn(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, _, room_id, event = with_long_chain(40)
+    path, args = about(room_id, event, endpoint)
+    pauses: list[int] = []
+    pause = serving.sleep
+
+    async def counted(clock: Any, ms: float) -> None:
+        pauses.append(portion)
+        await pause(clock, ms)
+
+    monkeypatch.setattr(serving, "sleep", counted)
+    answers: dict[int, Any] = {}
+    for portion in (1_000, 5):
+        monkeypatch.setattr(serving, "READ_AT_ONCE", portion)
+        monkeypatch.setattr(serving, "ORDERED_AT_ONCE", portion)
+        answers[portion] = server.ask("evil", "GET", f"{V1}/{path}", args)
+    assert answers[5] == answers[1_000]
+    # Forty power levels lead to one another; a pause comes after five, and again where they are ordered.
+    assert pauses.count(1_000) == 0
+    assert pauses.count(5) >= 8 + 8
+
+
+@pytest.mark.parametrize("limit", ["events_left", "bytes_left"])
+@pytest.mark.parametrize("endpoint", ["state", "state_ids", "event_auth"])
+def test_an_answer_that_no_server_would_take_is_not_put_together(
+    endpoint: str, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, _, room_id, event = with_long_chain(30)
+    path, args = about(room_id, event, endpoint)
+    whole = server.ask("evil", "GET", f"{V1}/{path}", args)
+    events = sum(len(part) for part in whole.values())
+    enough = events if limit == "events_left" else 1_000 * events
+    for free in (enough, enough // 10):
+        monkeypatch.setattr(serving, "_Room", lambda free=free: Room(**{limit: free}))
+        if free == enough:
+            assert server.ask("evil", "GET", f"{V1}/{path}", args) == whole
+        else:
+            assert refused(server, "evil", "GET", path, args) == (413, "M_TOO_LARGE")
+
+
+def test_a_server_is_given_one_large_answer_at_a_time_and_others_do_not_wait_for_it() -> None:
+    server, _, room_id, event = with_long_chain(3)
+    other = HostilePeer("hs7", server)
+    other.enter(room_id, "@zoe:hs7")
+    path = f"{V1}/event_auth/{room_id}/{event.event_id}"
+    gate: Deferred[None] = Deferred()
+    pdus, held = server.rooms.pdus, []
+
+    async def slowly(event_ids: Any) -> Any:
+        if not held:
+            held.append(event_ids)
+            await gate
+        return await pdus(event_ids)
+
+    server.rooms.pdus = slowly  # type: ignore[method-assign]
+    asked = [start(server.answer("GET", path, {"": "evil"}, None)) for _ in range(serving.LARGE_WAITING + 2)]
+    server.clock.pump([0] * 100)
+    assert [one.called for one in asked] == [False] * (len(asked) - 1) + [True]
+    with pytest.raises(RemoteRefusal) as too_many:
+        finish(server.clock, asked[-1])
+    assert (too_many.value.status, too_many.value.errcode) == (429, "M_LIMIT_EXCEEDED")
+    answer = server.ask("hs7", "GET", path)
+    gate.callback(None)
+    assert all(finish(server.clock, one) == answer for one in asked[:-1])
+
+
+@pytest.mark.parametrize("redacted", [True, False])
+def test_state_and_auth_chains_hold_redacted_events_in_their_redacted_form(redacted: bool) -> None:
+    server, peer, room_id = meeting("11")
+    content = {"users": {ALICE: 100}, "note": "secret"}
+    levels = server.send(room_id, ALICE, "m.room.power_levels", state_key="", content=content)
+    if redacted:
+        server.send(room_id, ALICE, "m.room.redaction", content={}, redacts=levels.event_id)
+    event = server.send(room_id, ALICE)
+    chain = server.ask("evil", "GET", f"{V1}/event_auth/{room_id}/{event.event_id}")["auth_chain"]
+    state = server.ask("evil", "GET", f"{V1}/state/{room_id}", {"event_id": event.event_id})["pdus"]
+    for pdus in (chain, state):
+        told = dict(zip(ids_of(peer, pdus), pdus, strict=True))[levels.event_id]
+        assert ("note" not in told["content"]) == redacted
+
+
+def test_history_asks_for_the_members_of_a_state_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, peer, room_id = meeting()
+    shown = {"history_visibility": "joined"}
+    server.send(room_id, ALICE, "m.room.history_visibility", state_key="", content=shown)
+    said = [server.send(room_id, ALICE) for _ in range(20)]
+    asked = []
+    state_before = server.rooms.state_before
+
+    async def counted(event_id: Any) -> Any:
+        asked.append(event_id)
+        return await state_before(event_id)
+
+    monkeypatch.setattr(server.rooms, "state_before", counted)
+    answer = server.ask("evil", "GET", f"{V1}/backfill/{room_id}", {"v": said[-1].event_id, "limit": "20"})
+    assert ids_of(peer, answer["pdus"]) == [event.event_id for event in reversed(said)]
+    assert all(pdu["content"] for pdu in answer["pdus"])
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("named", ["@gone:hs3", "nonsense", "@gone:not a server"])
