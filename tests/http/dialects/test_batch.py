@@ -339,6 +339,12 @@ class TestTokens:
         assert refresh(server, token).json == {}, "good ones go on working"
         assert act(server, "guess", "a", host="10.0.0.9").status == 410
 
+    def test_a_good_token_of_another_kind_does_not_start_the_count_again(self, server: FutureServer) -> None:
+        good = batch(server, server.create()).json["future_token"]
+        assert [use(server, f"guess{n}").status for n in range(4)] == [410] * 4
+        assert use(server, good).status == 410, "it is for another path"
+        assert [use(server, f"guess{n}").status for n in range(4, 6)] == [410, 429]
+
     def test_good_tokens_of_another_kind_are_not_guesses(self, server: FutureServer) -> None:
         reply = batch(server, server.create()).json
         for _ in range(10):

@@ -142,6 +142,22 @@ class TestScheduling:
         bodies = [event.content["body"] for event in server.sent(room_id)]
         assert bodies == (["t", "more"] if status == 200 else ["t"])
 
+    def test_the_name_of_a_group_is_free_while_its_end_is_on_its_way_to_the_disk(
+        self, server: FutureServer
+    ) -> None:
+        room_id = server.create()
+        first = future(server, room_id, "future_timeout=1000&future_group_id=g").json
+        path = f"{C}/v1/rooms/{room_id}/send_future/m.room.message/more?future_timeout=1000&future_group_id=g"
+        server.hold_writer()
+        ending = server.http.start("POST", f"{C}/v1/future/{first['cancel_token']}", json={}, token=None)
+        server.settle()
+        beginning = server.http.start("PUT", path, json={"body": "more"}, token="alice")
+        server.settle()
+        server.release_writer()
+        assert server.http.finish(ending).status == server.http.finish(beginning).status == 200
+        server.pass_ms(1_000)
+        assert [event.content["body"] for event in server.sent(room_id)] == ["more"]
+
     def test_groups_of_two_users_asked_for_at_once_do_not_mix(self, server: FutureServer) -> None:
         room_id = server.create()
         server.join(room_id, "@bob:hs1")
