@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from html import escape
-from itertools import groupby
 
 from minihs.lab.drawing import STYLE, draw_graphs
 from minihs.lab.evidence import Evidence
@@ -175,9 +174,9 @@ def _cases(cases: Sequence[Evidence]) -> list[str]:
     ]
     if len(shown) < len(cases):
         parts.append(f"<p class=note>{len(shown)} of {len(cases)} cases; the JSON has all.</p>")
-    for chapter, told in groupby(shown, lambda case: case.chapter):
+    for chapter in dict.fromkeys(case.chapter for case in shown):
         parts.append(f"<h3>{escape(chapter)}</h3>")
-        parts += map(_case, told)
+        parts += [_case(case) for case in shown if case.chapter == chapter]
     return parts
 
 

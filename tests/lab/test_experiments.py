@@ -160,6 +160,14 @@ def test_the_call_is_told_in_every_dialect_that_can_schedule() -> None:
     wrong = report.tables[1]
     ended = dict(zip(wrong.column("dialect"), wrong.column("own change ends the leave"), strict=True))
     assert (ended["tokens"], ended["merged"]) == ("yes", "no")
+    whole = {case.title: case for case in report.cases if case.chapter == "The whole call"}
+    assert list(whole) == list(SCHEDULERS)
+    for dialect, case in whole.items():
+        assert [view.server for view in case.after] == ["hs1", "hs2"]
+        pdus = case.traffic["hs1", "hs2"].pdus
+        assert len(case.after[0].events) - len(case.before[0].events) == pdus, dialect
+        assert {each.server for each in case.decisions} == {"hs1", "hs2"}
+    assert "her leave is gone: alice schedules another" in [each.text for each in whole["tokens"].transcript]
 
 
 def test_an_unknown_experiment_is_answered_with_the_nearest() -> None:

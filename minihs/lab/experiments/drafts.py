@@ -50,10 +50,10 @@ def run(seed: int, size: Size) -> Report:
     told = {dialect: tell(report, seed, dialect, beats) for dialect in SCHEDULERS}
     mishaps = {
         dialect: Mishaps(
-            tuple(delegated(seed, dialect)),
-            ghost_after_raising_hand(seed, dialect),
-            ghost_after_one_request(seed, dialect),
-            elsewhere(seed, dialect),
+            tuple(delegated(report, seed, dialect)),
+            ghost_after_raising_hand(report, seed, dialect),
+            ghost_after_one_request(report, seed, dialect),
+            elsewhere(report, seed, dialect),
         )
         for dialect in SCHEDULERS
     }
@@ -62,9 +62,6 @@ def run(seed: int, size: Size) -> Report:
     lives = [one.life for one in told.values()]
     until_ms = max(one.until_ms for one in told.values())
     report.drawings.append(Drawing("Life of the leave in each draft", draw_lives(lives, until_ms)))
-    # For other servers all tellings are the same: the evidence of one is enough.
-    again = Report(name=report.name, question=QUESTION, seed=seed)
-    tell(again, seed, "merged", beats, evidence=report)
     return report
 
 

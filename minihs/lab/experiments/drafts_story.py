@@ -10,11 +10,12 @@ from typing import Any
 import msgspec
 
 from minihs.lab.drawing import Life, Moment
+from minihs.lab.evidence import Watch
 from minihs.lab.handles import C1, Handle, Plan, U, schedule
 from minihs.lab.http_client import Response
 from minihs.lab.people import V3, Client, Refused
 from minihs.lab.report import Report
-from minihs.lab.views import RoomView, view_of
+from minihs.lab.views import view_of
 from minihs.lab.wire import Traffic
 from minihs.lab.world import World
 
@@ -70,9 +71,15 @@ class Call:
         self.room_id = self.alice.create_room(power_level_content_override={"events": {CALL: 0}})
         self.bob.join(self.room_id, "hs1")
         self.world.settle()
+        self.watch = Watch(self.world, self.room_id)
         self.rescheduled = 0
         self.moments: list[Moment] = []
         self.handle: Handle
+
+    def over(self, report: Report, chapter: str, title: str, found: str) -> None:
+        """The end of this telling."""
+        report.show_case(self.watch.ends(chapter, title, found))
+        self.world.stop()
 
     def join(self) -> None:
         """Say that she is in the call, and that she will not be if nothing is heard of her."""
@@ -95,10 +102,6 @@ class Call:
         if alive:
             self.moments.append(Moment(self.world.now_ms, "restarted"))
         return alive
-
-    def views(self) -> list[RoomView]:
-        """The room as each server has it."""
-        return [view for name in ("hs1", "hs2") if (view := view_of(self.world[name], self.room_id))]
 
     def asked(self) -> Traffic:
         """Between Alice's client and her server so far."""
@@ -149,14 +152,13 @@ def answer(response: Response) -> str:
     return f"{response.status} {response.errcode or ''}".strip()
 
 
-def tell(report: Report, seed: int, dialect: str, beats: int, *, evidence: Report | None = None) -> Told:
-    """The whole story, to the client that wakes up when all is over. `evidence` gets the room, the decisions
-    and the traffic of this telling."""
+def tell(report: Report, seed: int, dialect: str, beats: int) -> Told:
+    """The whole story, to the client that wakes up when all is over."""
     call = Call(seed, dialect)
     world = call.world
     pdus_before = world.traffic(["hs1"], ["hs2"]).pdus
-    room_before = call.views()
     before = call.asked()
+    call.watch.say("alice joins the call")
     call.join()
     joining = call.asked() - before
     listed = call.listed()
@@ -165,20 +167,24 @@ def tell(report: Report, seed: int, dialect: str, beats: int, *, evidence: Repor
     for number in range(beats):
         world.advance(ms=BEAT_MS)
         if number == beats // 2:
+            call.watch.say("alice raises her hand")
             call.change(HAND_RAISED)
         before = call.asked()
         if call.beat():
             beat_bytes.append((call.asked() - before).bytes)
         else:
             own_change_ends_it = True
+            call.watch.say("her leave is gone: alice schedules another")
             call.again(HAND_RAISED)
     crashed_ms = world.now_ms
+    call.watch.say("alice's client crashes")
     world.advance(ms=2 * DELAY_MS)
     heard = [
         entry.at_ms
         for entry in world.transcript.entries
         if entry.place == "hs2" and entry.details.get("type") == CALL and entry.at_ms > crashed_ms
     ]
+    call.watch.say("it wakes up, and sends one more heartbeat, and its leave")
     late_heartbeat, late_leave = call.handle.do("restart"), call.handle.do("send")
     world.settle()
     told = Told(
@@ -196,41 +202,43 @@ def tell(report: Report, seed: int, dialect: str, beats: int, *, evidence: Repor
         life=Life(dialect, (*call.moments, *(Moment(at_ms, "sent") for at_ms in heard[:1]))),
         until_ms=world.now_ms,
     )
-    report.transcript += world.transcript.entries
-    if evidence is not None:
-        views = call.views()
-        evidence.show_room(f"The room of the call, told in {dialect}", views, before=room_before)
-        evidence.show_exchange(world, views, f"Traffic between servers, told in {dialect}")
-    world.stop()
+    found = f"hs2 hears of her end {told.ghost_ms / 1000:.2f} s after the crash"
+    call.over(report, "The whole call", dialect, found)
     return told
 
 
-def ghost_after_raising_hand(seed: int, dialect: str) -> bool:
+def _found(ghost: bool) -> str:
+    return "a ghost after ten minutes" if ghost else "gone"
+
+
+def ghost_after_raising_hand(report: Report, seed: int, dialect: str) -> bool:
     """Whether Bob still sees Alice ten minutes after she raised her hand and crashed at once."""
     call = Call(seed, dialect)
     call.join()
     call.world.advance(ms=BEAT_MS)
+    call.watch.say("alice raises her hand, and her client crashes")
     call.change(HAND_RAISED)
     call.world.advance(ms=LONG_MS)
     seen = call.bob_sees_her()
-    call.world.stop()
+    call.over(report, "A crash right after raising the hand", dialect, _found(seen))
     return seen
 
 
-def ghost_after_one_request(seed: int, dialect: str) -> bool:
+def ghost_after_one_request(report: Report, seed: int, dialect: str) -> bool:
     """Whether Bob still sees Alice ten minutes after her client crashed with one request of joining sent."""
     call = Call(seed, dialect)
     if dialect in IN_ONE_REQUEST:
         call.join()
     else:
         call.change(JOINED)
+    call.watch.say("alice's client crashes")
     call.world.advance(ms=LONG_MS)
     seen = call.bob_sees_her()
-    call.world.stop()
+    call.over(report, "A crash with one request of joining sent", dialect, _found(seen))
     return seen
 
 
-def delegated(seed: int, dialect: str) -> list[str]:
+def delegated(report: Report, seed: int, dialect: str) -> list[str]:
     """What an SFU can do that knows what Alice's client knows, but for her access token; each is tried."""
     done = []
     for action in ("restart", "send", "cancel"):
@@ -244,11 +252,12 @@ def delegated(seed: int, dialect: str) -> list[str]:
             )
             if response.status == 200:
                 done.append(action)
-        call.world.stop()
+            chapter = "Somebody who knows what Alice's client knows"
+            call.over(report, chapter, f"{dialect}, {action}", answer(response))
     return done
 
 
-def elsewhere(seed: int, dialect: str) -> str:
+def elsewhere(report: Report, seed: int, dialect: str) -> str:
     """What hs2, which serves the merged dialect alone, says to the same request by Bob."""
     call = Call(seed, dialect)
     call.bob.set_state(call.room_id, CALL, JOINED, call.bob.user_id)
@@ -260,5 +269,6 @@ def elsewhere(seed: int, dialect: str) -> str:
     except KeyError:
         said = "taken for something else"
     in_call = bool(call.bob.state(call.room_id)[CALL, call.bob.user_id]["content"])
-    call.world.stop()
-    return said if in_call else f"{said}, and he has left"
+    told = said if in_call else f"{said}, and he has left"
+    call.over(report, "Bob asks his server in Alice's dialect", dialect, told)
+    return told
