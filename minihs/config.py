@@ -32,6 +32,7 @@ DialectName = Literal[
     "msc4486",
     "msc4309",
 ]
+"""The generations of futures, in order of their texts; a module for each in `http.dialects`."""
 
 
 class InvalidSettings(Exception):

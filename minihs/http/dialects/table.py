@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
+from minihs.config import DialectName
 from minihs.events.ids import UserID
 from minihs.http.dialects.base import Dialect, Endpoint, OrdinarySend
 from minihs.http.dialects.batch_body import is_batch
@@ -19,17 +20,7 @@ from minihs.http.errors import MatrixError
 from minihs.http.request import Reply
 from minihs.http.routing import Route
 
-NAMES = (
-    "will-expire",
-    "batch",
-    "tokens",
-    "tokens-on-send",
-    "future-id",
-    "delay-query",
-    "merged",
-    "msc4486",
-    "msc4309",
-)
+NAMES: tuple[str, ...] = get_args(DialectName)
 """Every dialect that the setting `futures.dialects` may name, in order of their texts."""
 
 SHARED: Mapping[tuple[str, str], tuple[str, ...]] = MappingProxyType(
