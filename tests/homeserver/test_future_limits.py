@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from twisted.internet.defer import Deferred
 
+from minihs.events.ids import UserID
 from minihs.futures.policies import FutureLimits
 from tests.support.future_server import C, FutureServer
 
@@ -52,6 +54,32 @@ def test_requests_at_the_same_moment_do_not_slip_past_the_maximum() -> None:
         server.put(f"{path}/later{number}", {"delay_ms": 10_000, "content": {}}).status for number in range(3)
     ]
     assert later.count(200) == 3 - answers.count(200)
+
+
+def test_what_is_stored_while_the_store_is_counting_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = FutureServer(limits=FutureLimits(max_scheduled=1))
+    path = f"/_matrix/client/v3/rooms/{server.create()}/delayed_event/m.room.message"
+    body = {"delay_ms": 10_000, "content": {}}
+    store = server.future_service.store
+    count = store.scheduled_count
+    told: Deferred[None] = Deferred()
+
+    async def count_and_tell_late(owner: UserID) -> int:
+        counted = await count(owner)
+        if not told.called:
+            await told
+        return counted
+
+    server.hold_writer()
+    first = server.http.start("PUT", f"{path}/first", json=body, token="alice")
+    server.settle()
+    monkeypatch.setattr(store, "scheduled_count", count_and_tell_late)
+    second = server.http.start("PUT", f"{path}/second", json=body, token="alice")
+    server.settle()
+    server.release_writer()
+    assert server.http.finish(first).status == 200
+    told.callback(None)
+    assert server.http.finish(second).status == 429
 
 
 def test_due_sends_beyond_the_budget_fail_with_that_error() -> None:
