@@ -8,9 +8,11 @@ arrives twice because something on the way repeated it.
 from __future__ import annotations
 
 from enum import Enum
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from minihs.lab.names import UnknownName
 from minihs.platform.entropy import Entropy, fraction
 
 RETRANSMIT_MS = 200.0
@@ -19,6 +21,13 @@ doubles each time."""
 
 MAX_RETRANSMITS = 6
 """After so many losses of one segment in a row the connection is given up: 12.6 s."""
+
+
+MAX_MS = 86_400_000
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Millis = Annotated[float, msgspec.Meta(ge=0, le=MAX_MS)]
+Rate = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Link(Enum):
@@ -32,20 +41,36 @@ class Link(Enum):
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     """One direction between two machines. Times in milliseconds, shares between 0 and 1."""
 
-    latency_ms: float = 0.5
-    jitter_ms: float = 0.0
+    latency_ms: Millis = 0.5
+    jitter_ms: Millis = 0.0
     """Up to so much more, evenly; connections overtake one another by it."""
-    loss: float = 0.0
+    loss: Share = 0.0
     """Share of segments that are lost and sent again after a pause."""
-    reordered: float = 0.0
+    reordered: Share = 0.0
     """Share of segments that are held back for another three latencies, behind what was sent after them on
     other connections."""
-    duplicated: float = 0.0
+    duplicated: Share = 0.0
     """Share of connections whose every request arrives a second time, later."""
-    broken: float = 0.0
+    broken: Share = 0.0
     """Share of segments with which the connection breaks: whoever sent them cannot know what arrived."""
-    bytes_per_s: float | None = None
+    bytes_per_s: Rate | None = None
     """What the line carries; None: more than anybody sends."""
+
+
+C = TypeVar("C", bound=Conditions)
+
+
+def changed(conditions: C, **changes: Any) -> C:
+    """The same with other values. UnknownName for a condition that there is not, ValueError for a value that
+    it cannot have."""
+    for name in changes:
+        if name not in Conditions.__struct_fields__:
+            raise UnknownName("condition", name, Conditions.__struct_fields__)
+    try:
+        return msgspec.convert({**msgspec.structs.asdict(conditions), **changes}, type(conditions))
+    except msgspec.ValidationError as error:
+        told = ", ".join(f"{name}={value!r}" for name, value in changes.items())
+        raise ValueError(f"No way is like that ({told}): {error}.") from error
 
 
 class Path:

@@ -5,6 +5,7 @@ What never happens is told with what was pending, so that nobody has to guess wh
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -29,8 +30,16 @@ class NeverHappened(AssertionError):
 def duration_ms(
     *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0, ms: float = 0
 ) -> float:
-    """A length of time in milliseconds."""
-    return (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000 + ms
+    """A length of time in milliseconds. ValueError for what is none: time does not go back."""
+    total_ms = (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000 + ms
+    if not 0 <= total_ms < math.inf:
+        raise ValueError(f"Time cannot pass for {total_ms / 1000:g} s: say how long, in numbers from 0 on.")
+    return total_ms
+
+
+def never(what: str, within_ms: float, pending: str) -> NeverHappened:
+    """What is raised when something did not come in its time."""
+    return NeverHappened(f"{what} did not happen within {within_ms / 1000:g} s.\n{pending}")
 
 
 class Driver:
@@ -48,7 +57,7 @@ class Driver:
     def until(self, condition: Callable[[], bool], within_ms: float, what: str) -> None:
         """Until `condition()`, which is asked after each moment at which something happened."""
         if not condition() and not self._until(condition, within_ms, what):
-            raise NeverHappened(f"{what} did not happen within {within_ms / 1000:g} s.\n{self._pending()}")
+            raise never(what, within_ms, self._pending())
 
     def result(self, waiting: Deferred[T], within_ms: float, what: str) -> T:
         """The result (or the error) of `waiting`."""

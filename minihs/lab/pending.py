@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from minihs.futures.model import FutureID
 from minihs.lab.conditions import Link
 from minihs.lab.transcript import clock_time
+from minihs.store.destinations import DestinationStore
 from minihs.store.futures import FutureStore
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def pending_report(world: World) -> str:
     ]
     lines += _more(len(waiting))
     for server in world.servers.values():
-        lines += _futures(server)
+        lines += _unsent(server, world.now_ms)
+        lines += _futures(server, world.now_ms)
     timers = list(world.clock.waiting())
     for timer in timers[:MOST]:
         lines.append(f"  at {clock_time(timer.due_us / 1000)}: {_name(timer.call, timer.args)}")
@@ -47,13 +49,38 @@ def _links(world: World) -> list[str]:
     ]
 
 
-def _futures(server: Any) -> list[str]:
+def _unsent(server: Any, now_ms: float) -> list[str]:
+    """Who has not got what a server has for others, and since when it fails."""
+    reader = server.database.reader
+    store = DestinationStore(reader)
+    failing = {row.server_name: row for row in reader.now(store.all_failing())}
+    lines = []
+    for name in reader.now(store.all_with_pending()):
+        why, row = "", failing.get(name)
+        if row is not None and row.failing_since_ms is not None and row.retry_at_ms is not None:
+            since, again = (
+                _moment(server, wall_ms, now_ms) for wall_ms in (row.failing_since_ms, row.retry_at_ms)
+            )
+            why = f": it fails since {since} and is tried again at {again}"
+        lines.append(f"  {server.name} has events that {name} has not got{why}")
+    return lines[:MOST] + _more(len(lines))
+
+
+def _futures(server: Any, now_ms: float) -> list[str]:
     store = FutureStore(server.database.reader)
     due = server.database.reader.now(store.all_due_after((-1, FutureID(0)), MOST + 1))
     if not due:
         return []
     count = str(len(due)) if len(due) <= MOST else f"more than {MOST}"
-    return [f"  {server.name} has {count} futures scheduled"]
+    things = "future" if len(due) == 1 else "futures"
+    return [
+        f"  {server.name} has {count} {things} scheduled, due at {_moment(server, due[0][0], now_ms)} first"
+    ]
+
+
+def _moment(server: Any, wall_ms: int, now_ms: float) -> str:
+    """When a server's wall clock shows this, in the world's time."""
+    return clock_time(max(0.0, now_ms + (wall_ms - server.clock.wall_ms()) / server.rate))
 
 
 def _name(call: Any, args: Any) -> str:

@@ -6,13 +6,14 @@ one on what had been committed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
 from minihs.config import load_config
-from minihs.events.ids import parse_server_name
+from minihs.events.ids import parse_server_name, split_server_name
 from minihs.federation.signing_keys import SigningKeys, new_signing_keys
 from minihs.homeserver.accounts.passwords import PasswordCost
 from minihs.lab.clocks import ServerClock
@@ -41,6 +42,13 @@ SETTINGS: Mapping[str, Any] = {
     "rate_limits.enabled": False,
 }
 """What differs from the defaults of a real server."""
+
+
+def counted(nth: int) -> int:
+    """The number of a commit from now. ValueError for one that does not come."""
+    if nth < 1:
+        raise ValueError(f"There is no commit number {nth} from now: the next is number 1.")
+    return nth
 
 
 class CommitWorkers(InlineWorkers):
@@ -84,6 +92,7 @@ class LabServer:
     ) -> None:
         self.world = world
         self.name = name
+        self._federation_port = split_server_name(name)[1] or FEDERATION_PORT
         self.host = host
         self.settings = {**SETTINGS, **settings}
         self.policies = policies
@@ -127,7 +136,7 @@ class LabServer:
             {
                 "server.name": self.name,
                 "server.client_listen": f"{self.host.address}:{CLIENT_PORT}",
-                "server.federation_listen": f"{self.host.address}:{FEDERATION_PORT}",
+                "server.federation_listen": f"{self.host.address}:{self._federation_port}",
                 **self.settings,
             },
         )
@@ -177,7 +186,7 @@ class LabServer:
 
     def crash_at_commit(self, nth: int = 1, *, after: bool = False) -> None:
         """Kill the process around the nth commit from now: before it, or `after` it and before all else."""
-        self.commit_workers.die_at(nth, after=after)
+        self.commit_workers.die_at(counted(nth), after=after)
 
     def restart(self) -> None:
         """Kill the process if it runs, and start another on its database."""
@@ -189,6 +198,10 @@ class LabServer:
         """Step the wall clock so that it is `skew_ms` ahead of the truth. `rate` (1.001: a thousandth too
         fast) holds from the next start."""
         if rate is not None:
+            if not 0 < rate < math.inf:
+                raise ValueError(
+                    f"A clock cannot run {rate:g} times as fast as the truth: name a number above 0."
+                )
             self.rate = rate
         if self.up:
             self.clock.step(skew_ms - self.skew_ms)

@@ -6,18 +6,21 @@ when it is told to. The same seed gives the same world, byte for byte.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
-from itertools import pairwise
+from itertools import chain, combinations, product
 from pathlib import Path
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
+from minihs.events.ids import parse_server_name, split_server_name
 from minihs.homeserver.rooms.commits import RoomObserver
 from minihs.lab.clocks import WorldClock
-from minihs.lab.conditions import Conditions, Link
-from minihs.lab.driving import Driver, duration_ms
+from minihs.lab.conditions import Conditions, changed
+from minihs.lab.driving import Driver, duration_ms, never
+from minihs.lab.links import Links, MemoryLinks
 from minihs.lab.memory_network import MemoryHost, MemoryNetwork
 from minihs.lab.names import UnknownName, named
 from minihs.lab.pending import pending_report
@@ -64,7 +67,7 @@ class World:
 
     def __init__(
         self,
-        servers: Iterable[str] = (),
+        servers: str | Iterable[str] = (),
         *,
         seed: int | str = 1,
         settings: Mapping[str, Any] | None = None,
@@ -84,8 +87,13 @@ class World:
         self.transcript = Transcript(lambda: self.clock.monotonic_ms())
         self.auth_trace = AuthTrace(lambda: self.clock.monotonic_ms(), self.transcript)
         self.wire = WireLog(self.clock, self._label, on_answer=self._answered)
+        near = changed(Conditions(), latency_ms=client_latency_ms)
+        far = changed(near, latency_ms=latency_ms)
         self.network = MemoryNetwork(
-            self.clock, latency_ms=latency_ms, entropy=SeededEntropy(f"{seed} network"), observer=self.wire
+            self.clock,
+            latency_ms=far.latency_ms,
+            entropy=SeededEntropy(f"{seed} network"),
+            observer=self.wire,
         )
         self.entropy = SeededEntropy(f"{seed} world")
         self.servers: dict[str, LabServer] = {}
@@ -95,10 +103,12 @@ class World:
         """Made for each server process that starts from now on, to observe its rooms."""
         self._settings = dict(settings or {})
         self._policies = policies or Policies()
-        self._client_latency_ms = client_latency_ms
+        self._near = near
         self._labels: dict[str, str] = {}
+        self._links: Links
+        self._links = self._memory_links = MemoryLinks(self.network, self.address)
         self._driver = Driver(self.clock, lambda: pending_report(self))
-        for name in servers:
+        for name in listed(servers):
             self.add_server(name)
 
     # Servers and people
@@ -111,13 +121,18 @@ class World:
         policies: Policies | None = None,
         **details: Any,
     ) -> LabServer:
-        """One more server, started; it listens for others at NAME:8448 and for clients at port 8008.
+        """One more server, started; it listens for others at the port of its name, or 8448, and for clients
+        at port 8008.
 
         `details` may be a `database` that is there already, and signing `keys`.
         """
+        if name in self.servers:
+            raise ValueError(f"there is a server called {name} already")
+        hostname, _ = split_server_name(parse_server_name(name))
         number = len(self.servers)  # people are in 10.1
         network = "10.0" if number < SERVERS_IN_A_NETWORK else f"10.{100 + number // SERVERS_IN_A_NETWORK}"
-        host = self._host(f"{network}.{number % SERVERS_IN_A_NETWORK}.1", name, name)
+        host = self._host(f"{network}.{number % SERVERS_IN_A_NETWORK}.1", name, hostname)
+        self._memory_links.joined(host.address)
         chosen = {**self._settings, **(settings or {})}
         server = self._make_server(name, host, chosen, policies or self._policies, **details)
         self.servers[name] = server
@@ -148,8 +163,8 @@ class World:
             raise ValueError(f"there is somebody called {name} already")
         server = self.server(on)
         host = self._host(f"10.1.{len(self.people) // 250}.{len(self.people) % 250 + 1}", name)
-        near = Conditions(latency_ms=self._client_latency_ms)
-        self._condition_pair(host.address, server.host.address, near)
+        self._condition_pair(host.address, server.host.address, self._near)
+        self._memory_links.joined(host.address)
         client = self._make_client(name, server, host)
         self.people[name] = client
         return client
@@ -201,7 +216,7 @@ class World:
         deadline_ms = self.now_ms + within
         while not look():
             if self.now_ms >= deadline_ms:
-                self._driver.until(lambda: False, 0, what)
+                raise never(what, within, pending_report(self))
             self.advance(ms=every)
 
     def settle(self, *, within: float = 60_000) -> bool:
@@ -228,7 +243,11 @@ class World:
     ) -> list[T]:
         """The results of several coroutines that run side by side, in their order."""
         begun = [Deferred.fromCoroutine(work) for work in works]
-        return [self._driver.result(each, within_ms, what) for each in begun]
+        try:
+            return [self._driver.result(each, within_ms, what) for each in begun]
+        finally:
+            for each in begun:
+                each.addErrback(lambda _: None)  # the first that failed is told
 
     def sleep(self, ms: float) -> Deferred[None]:
         """For coroutines: so much time has passed."""
@@ -236,67 +255,59 @@ class World:
 
     # The network
 
-    def partition(self, *sides: Collection[str], silent: bool = True) -> None:
-        """Cut every link between servers of different sides, each a list of names. Silent cuts are noticed by
-        time-outs only; others break connections at once."""
-        groups = [[self.server(name) for name in side] for side in sides]
-        state = Link.SILENT if silent else Link.REFUSING
-        for index, side in enumerate(groups):
-            for other in groups[index + 1 :]:
-                for one in side:
-                    for two in other:
-                        self.network.set_link(one.host.address, two.host.address, state)
-        names = " | ".join(", ".join(side) for side in sides)
+    def partition(self, *sides: str | Collection[str], silent: bool = True) -> None:
+        """Cut every link between servers of different sides, each a name or a list of names. Silent cuts are
+        noticed by time-outs only; others break connections at once."""
+        groups = [[self.server(name).name for name in listed(side)] for side in sides]
+        named_twice = [name for name, count in Counter(chain(*groups)).items() if count > 1]
+        if len(groups) < 2 or named_twice:
+            wrong = f"{named_twice[0]} is named twice" if named_twice else "there is no other side"
+            raise ValueError(f"A partition has two sides or more, each with servers of its own: {wrong}.")
+        for side, other in combinations(groups, 2):
+            for one, two in product(side, other):
+                self._links.cut(one, two, silent=silent)
+                self._links.cut(two, one, silent=silent)
+        self._links.changed()
+        names = " | ".join(", ".join(side) for side in groups)
         self.transcript.add("network", "", f"the network parts: {names}" + ("" if silent else " (noticed)"))
 
     def cut(self, source: str, target: str, *, silent: bool = True, one_way: bool = False) -> None:
         """Cut the way from one machine (a server, or somebody's) to another; both ways unless `one_way`."""
-        state = Link.SILENT if silent else Link.REFUSING
-        here, there = self.address(source), self.address(target)
-        self.network.set_path(here, there, state)
-        if not one_way:
-            self.network.set_path(there, here, state)
+        for here, there in self._ways(source, target, both=not one_way):
+            self._links.cut(here, there, silent=silent)
+        self._links.changed()
         arrow = "→" if one_way else "↔"
         self.transcript.add("network", "", f"the link {source} {arrow} {target} is cut")
 
     def heal(self, *names: str) -> None:
-        """Mend the links between all these machines; between all servers and people when none is named."""
-        chosen = [self.address(name) for name in names] or list(self.network.hosts)
-        for index, one in enumerate(chosen):
-            for other in chosen[index + 1 :]:
-                if self.network.link(one, other) is not Link.UP:
-                    self.network.set_link(one, other, Link.UP)
+        """Undo cuts between all these machines; between all servers and people when none is named. Conditions
+        stay (`condition`)."""
+        self._links.mend([self._links.end(name) for name in names])
+        self._links.changed()
         self.transcript.add("network", "", f"the network is mended{': ' if names else ''}{', '.join(names)}")
 
     def condition(self, one: str, other: str, *, both_ways: bool = True, **changes: Any) -> None:
         """Change the conditions of the way from one machine to another; see `Conditions` for names."""
-        for name in changes:
-            if name not in Conditions.__struct_fields__:
-                raise UnknownName("condition", name, Conditions.__struct_fields__)
-        here, there = self.address(one), self.address(other)
-        ways = [(here, there), (there, here)] if both_ways else [(here, there)]
-        for source, target in ways:
-            path = self.network.path(source, target)
-            path.conditions = replace(path.conditions, **changes)
+        for source, target in self._ways(one, other, both=both_ways):
+            self._links.change(source, target, **changes)
+        self._links.changed()
         told = ", ".join(f"{key} {value}" for key, value in sorted(changes.items()))
         self.transcript.add("network", "", f"the link {one} – {other} has {told}")
 
     def slow(self, name: str, ms: float) -> None:
         """Everything to and from a machine takes so much longer."""
-        address = self.address(name)
-        for other in self.network.hosts:
-            if other != address:
-                for source, target in pairwise((address, other, address)):
-                    path = self.network.path(source, target)
-                    path.conditions = replace(path.conditions, latency_ms=path.conditions.latency_ms + ms)
+        self._links.slow_down(self._links.end(name), ms)
+        self._links.changed()
         self.transcript.add("network", name, f"{name} is slower by {ms:g} ms each way")
 
     def traffic(
         self, sources: Collection[str] | None = None, targets: Collection[str] | None = None
     ) -> Traffic:
         """What went from some machines to others so far; between servers when nothing is named."""
-        names = list(self.servers)
-        return self.wire.between(names if sources is None else sources, names if targets is None else targets)
+        ends = [list(self.servers if names is None else names) for names in (sources, targets)]
+        for name in chain(*ends):
+            self.address(name)
+        return self.wire.between(*ends)
 
     def traffic_by_link(self) -> dict[tuple[str, str], Traffic]:
         """What went between servers so far, by who asked and who was asked."""
@@ -352,6 +363,12 @@ class World:
     def _label(self, address: str) -> str:
         return self._labels.get(address, address)
 
+    def _ways(self, one: str, other: str, *, both: bool) -> list[tuple[str, str]]:
+        """The directions between two machines. ValueError when they are one."""
+        if self._links.end(one) == self._links.end(other):
+            raise ValueError(f"{one} has no way to itself: name two.")
+        return [(one, other), (other, one)] if both else [(one, other)]
+
     def _condition_pair(self, one: str, other: str, conditions: Conditions) -> None:
         self.network.path(one, other).conditions = conditions
         self.network.path(other, one).conditions = conditions
@@ -360,6 +377,11 @@ class World:
         if self.watch_requests and exchange.source in self.people:
             answer = str(exchange.status) + (f" {exchange.errcode}" if exchange.errcode else "")
             self.transcript.add("request", exchange.source, f"{exchange.method} {exchange.path} → {answer}")
+
+
+def listed(given: str | Iterable[str]) -> list[str]:
+    """A name, or several."""
+    return [given] if isinstance(given, str) else list(given)
 
 
 def _matters(exchange: Exchange) -> bool:

@@ -236,14 +236,30 @@ def test_what_never_happens_ends_with_what_was_pending() -> None:
     world = World(["hs1", "hs2", "hs3"], seed=77)
     alice, _, room_id = room_of_two(world)
     world["hs3"].crash()
-    schedule(alice, room_id, 20_000)
+    schedule(alice, room_id, 1_000_000)
     world.partition(["hs1"], ["hs2"])
+    alice.send(room_id, "unheard")
+    world.advance(minutes=2)
     with pytest.raises(NeverHappened) as caught:
         world.run_until(lambda: False, what="a miracle", within=10_000)
     told = str(caught.value)
     assert told.startswith("a miracle did not happen within 10 s.")
-    for part in ("seed 77", "hs3 is down", "hs1 → hs2 is silent", "hs1 has 1 futures scheduled", "Scheduler"):
+    for part in (
+        "seed 77",
+        "hs3 is down",
+        "hs1 → hs2 is silent",
+        "hs1 has events that hs2 has not got: it fails since 00:01:00.",
+        "hs1 has 1 future scheduled, due at 00:16:40.",
+        "Scheduler",
+    ):
         assert part in told
+    with pytest.raises(NeverHappened, match=r"^bob's ear did not happen within 2 s\."):
+        world.until_seen(lambda: False, what="bob's ear", within=2_000)
+    world.heal()
+    world.advance(minutes=5)
+    with pytest.raises(NeverHappened) as caught:
+        world.run_until(lambda: False, what="a miracle", within=10)
+    assert "has not got" not in str(caught.value)
 
 
 def test_a_world_that_runs_in_circles_says_so() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import msgspec
@@ -45,15 +46,14 @@ class Duration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def in_ms(self) -> float:
         """MatrixError 400 when it is none, or longer than anybody lives to see."""
-        total_ms = duration_ms(
-            days=self.days, hours=self.hours, minutes=self.minutes, seconds=self.seconds, ms=self.ms
+        with suppress(ValueError):
+            total_ms = duration_ms(**msgspec.structs.asdict(self))
+            if 0 < total_ms <= LONGEST_MS:
+                return total_ms
+        raise InvalidParam(
+            "Say how long in `days`, `hours`, `minutes`, `seconds` or `ms`: more than nothing, and at most "
+            "ten years."
         )
-        if not 0 < total_ms <= LONGEST_MS:
-            raise InvalidParam(
-                "Say how long in `days`, `hours`, `minutes`, `seconds` or `ms`: more than nothing, and at "
-                "most ten years."
-            )
-        return total_ms
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,46 +6,28 @@ What a fault does to bytes is in `conditions` and `network`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 
-from minihs.lab.conditions import Conditions, Link, Path
+from minihs.lab.conditions import Conditions, Link, Millis, Path
 from minihs.platform.entropy import Entropy
 
 ANYBODY = "*"
 """Instead of a server name: every server that has no faults of its own."""
 MAX_SERVERS = 1_000
-MAX_MS = 86_400_000
-
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Millis = Annotated[float, msgspec.Meta(ge=0, le=MAX_MS)]
 
 
-class Way(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One direction, as it is asked for; the words are those of `Conditions`."""
+class Way(Conditions, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One direction, as it is asked for: what it is like, and whether it is cut."""
 
-    cut: Literal["silent", "refusing"] | None = None
     latency_ms: Millis = 0.0
-    jitter_ms: Millis = 0.0
-    loss: Share = 0.0
-    reordered: Share = 0.0
-    duplicated: Share = 0.0
-    broken: Share = 0.0
-    bytes_per_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    cut: Literal["silent", "refusing"] | None = None
 
     def apply(self, path: Path) -> None:
         """Let a path be like this."""
         path.state = Link.UP if self.cut is None else Link(self.cut)
-        path.conditions = Conditions(
-            latency_ms=self.latency_ms,
-            jitter_ms=self.jitter_ms,
-            loss=self.loss,
-            reordered=self.reordered,
-            duplicated=self.duplicated,
-            broken=self.broken,
-            bytes_per_s=self.bytes_per_s,
-        )
+        path.conditions = self
 
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -8,3 +8,7 @@ from __future__ import annotations
 
 class NotInRealWorlds(Exception):
     """Real processes cannot do this; the message says what can be done instead."""
+
+
+class NotThere(NotInRealWorlds, AttributeError):
+    """Something that only virtual worlds have."""

@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.selectreactor import SelectReactor
 from twisted.python.failure import Failure
 
-from minihs.lab.driving import NeverHappened
+from minihs.lab.driving import NeverHappened, never
 from minihs.platform.clock import Clock
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class RealDriver:
     def until(self, condition: Callable[[], bool], within_ms: float, what: str) -> None:
         """Until `condition()`."""
         if not self._until(condition, within_ms):
-            raise NeverHappened(f"{what} did not happen within {within_ms / 1000:g} s.\n{self._pending()}")
+            raise never(what, within_ms, self._pending())
 
     def result(self, waiting: Deferred[T], within_ms: float, what: str) -> T:
         """The result (or the error) of `waiting`."""

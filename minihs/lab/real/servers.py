@@ -20,6 +20,7 @@ from minihs.lab.live.bench import Kept, Opened
 from minihs.lab.real import NotInRealWorlds
 from minihs.lab.real.synapse_process import SynapseProcess
 from minihs.lab.real.synapse_views import synapse_view
+from minihs.lab.servers import counted
 from minihs.lab.views import RoomView, read_view
 from minihs.processes import ServerProcess
 from minihs.store.reader import Reader
@@ -154,6 +155,7 @@ class MinihsServer(RealServer):
         self.skew_ms = skew_ms
 
     def crash_at_commit(self, nth: int = 1, *, after: bool = False) -> None:
+        counted(nth)
         self.world.before_end(self)
         body = {"at_commit": nth, "after": after}
         self.world.run(self.lab("POST", "/kill", body), f"the laboratory of {self.name}")

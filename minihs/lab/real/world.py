@@ -9,25 +9,27 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.selectreactor import SelectReactor
 
 from minihs.federation.dev_ca import DevCa, names_of
+from minihs.lab.driving import duration_ms, never
 from minihs.lab.http_client import RequestFailed, Response
 from minihs.lab.live.clock import LiveClock
 from minihs.lab.live.faults import NONE
-from minihs.lab.names import named
 from minihs.lab.people import Client
-from minihs.lab.real import NotInRealWorlds
+from minihs.lab.real import NotInRealWorlds, NotThere
 from minihs.lab.real.driving import RealDriver, close
-from minihs.lab.real.links import Links
+from minihs.lab.real.evidence import Evidence
+from minihs.lab.real.links import RealLinks
+from minihs.lab.real.people import RealClient
 from minihs.lab.real.servers import (
     SYNAPSE_RETRIES,
     MinihsServer,
@@ -38,10 +40,10 @@ from minihs.lab.real.servers import (
 )
 from minihs.lab.real.synapse_process import SynapseProcess
 from minihs.lab.servers import SETTINGS
-from minihs.lab.transcript import Entry, Transcript
-from minihs.lab.watching import AuthTrace, Decision
+from minihs.lab.transcript import Transcript
+from minihs.lab.watching import AuthTrace
 from minihs.lab.wire import Traffic
-from minihs.lab.world import PATIENCE_MS, World
+from minihs.lab.world import PATIENCE_MS, World, listed
 from minihs.platform.clock import ReactorClock
 from minihs.platform.reactor_network import ReactorNetwork
 from minihs.processes import ServerProcess, free_ports
@@ -54,14 +56,11 @@ SLICES = 100
 SOON_MS = 3_000
 """So long something is really waited for before the clocks are turned for it, a Synapse after they were."""
 QUIET_MS = 250
+LOOK_EVERY_MS = 20
 EVERYTHING_ELSE = (
     "is not in a real world: what is there works by the clients, the servers' laboratories and their files. "
     "Leave out `real=True` for a virtual one."
 )
-
-
-class NotThere(NotInRealWorlds, AttributeError):
-    """Something that only virtual worlds have."""
 
 
 class RealWorld(World):
@@ -72,7 +71,7 @@ class RealWorld(World):
 
     def __init__(
         self,
-        servers: Iterable[str] = (),
+        servers: str | Iterable[str] = (),
         *,
         seed: int | str = 1,
         settings: Mapping[str, Any] | None = None,
@@ -97,16 +96,16 @@ class RealWorld(World):
         self.watch_requests = True
         self.people: dict[str, Client] = {}
         self.servers: dict[str, Any] = {}
-        self._decisions: list[Decision] = []
-        self._read: dict[tuple[str, str], int] = {}
-        self._links = Links(self.servers)
+        self._evidence = Evidence(self.transcript)
+        self._links = self._real_links = RealLinks(self.servers, self.people, self._send_faults)
         self._settings = dict(settings or {})
         self._synapse_python = synapse_python
         self._authority = DevCa(self.folder / "ca")
         self._driver: Any = RealDriver(self._reactor, self.real_clock, self._pending)
-        synapses = (synapse,) if isinstance(synapse, str) else tuple(synapse)
+        synapses = listed(synapse)
         try:
-            for name in (*servers, *(each for each in synapses if each not in servers)):
+            named_first = listed(servers)
+            for name in (*named_first, *(each for each in synapses if each not in named_first)):
                 self.add_server(name, synapse=name in synapses)
         except BaseException:
             self.stop()
@@ -131,6 +130,8 @@ class RealWorld(World):
         """One more server, started: ours, or a Synapse, whose `settings` are those of its own."""
         if policies is not None or details:
             raise NotInRealWorlds("A real server takes settings, and nothing of this process.")
+        if name in self.servers:
+            raise ValueError(f"there is a server called {name} already")
         client_port, federation_port = free_ports(2)
         leaf = self._authority.issue(name, names_of(["localhost"]))
         place: dict[str, Any] = {
@@ -171,7 +172,7 @@ class RealWorld(World):
     ) -> None:
         """Let time pass: up to a second really, more by turning the clocks of our servers. A Synapse does not
         share that; it is given SOON_MS of the machine's time."""
-        span_ms = ms + 1000 * (seconds + 60 * (minutes + 60 * (hours + 24 * days)))
+        span_ms = duration_ms(days=days, hours=hours, minutes=minutes, seconds=seconds, ms=ms)
         if span_ms <= WAITED_MS:
             self._driver.advance(span_ms)
             return
@@ -196,6 +197,12 @@ class RealWorld(World):
         finally:
             self.clock.release()
 
+    def run_until(
+        self, condition: Callable[[], bool], *, what: str = "the condition", within: float = PATIENCE_MS
+    ) -> None:
+        """Until `condition()`: waited for SOON_MS, and then for as long as the clocks are turned."""
+        self.until_seen(condition, what=what, within=within, every=LOOK_EVERY_MS)
+
     def until_seen(
         self, look: Any, *, what: str = "the condition", within: float = PATIENCE_MS, every: float = 100
     ) -> None:
@@ -203,7 +210,7 @@ class RealWorld(World):
         while not look():
             waited_ms = self.now_ms - begins_ms
             if waited_ms >= within:
-                self._driver.until(lambda: False, 0, what)
+                raise never(what, within, self._pending())
             self.advance(ms=every if waited_ms < SOON_MS else max(every, WAITED_MS + 1.0))
 
     def settle(self, *, within: float = 60_000) -> bool:
@@ -220,57 +227,21 @@ class RealWorld(World):
 
     # The network
 
-    def partition(self, *sides: Collection[str], silent: bool = True) -> None:
-        groups = [[self._end_of_link(name) for name in side] for side in sides]
-        for index, side in enumerate(groups):
-            for other in groups[index + 1 :]:
-                for one in side:
-                    for two in other:
-                        self._links.cut(one, two, silent=silent)
-                        self._links.cut(two, one, silent=silent)
-        self._send_faults()
-        names = " | ".join(", ".join(side) for side in sides)
-        self.transcript.add("network", "", f"the network parts: {names}" + ("" if silent else " (noticed)"))
-
-    def cut(self, source: str, target: str, *, silent: bool = True, one_way: bool = False) -> None:
-        here, there = self._end_of_link(source), self._end_of_link(target)
-        self._links.cut(here, there, silent=silent)
-        if not one_way:
-            self._links.cut(there, here, silent=silent)
-        self._send_faults()
-        arrow = "→" if one_way else "↔"
-        self.transcript.add("network", "", f"the link {source} {arrow} {target} is cut")
-
-    def heal(self, *names: str) -> None:
-        self._links.heal([self._end_of_link(name) for name in names] or list(self.servers))
-        self._send_faults()
-        self.transcript.add("network", "", f"the network is mended{': ' if names else ''}{', '.join(names)}")
-
-    def condition(self, one: str, other: str, *, both_ways: bool = True, **changes: Any) -> None:
-        here, there = self._end_of_link(one), self._end_of_link(other)
-        for source, target in [(here, there), (there, here)] if both_ways else [(here, there)]:
-            self._links.change(source, target, **changes)
-        self._send_faults()
-        told = ", ".join(f"{key} {value}" for key, value in sorted(changes.items()))
-        self.transcript.add("network", "", f"the link {one} – {other} has {told}")
-
-    def slow(self, name: str, ms: float) -> None:
-        self._links.slow_down(self._end_of_link(name), ms)
-        self._send_faults()
-        self.transcript.add("network", name, f"{name} is slower by {ms:g} ms each way")
-
     def traffic(
         self, sources: Collection[str] | None = None, targets: Collection[str] | None = None
     ) -> Traffic:
         """What went between servers so far, since their processes were started."""
         total = Traffic()
+        ends = [list(self.servers if names is None else names) for names in (sources, targets)]
+        for name in chain(*ends):
+            self.address(name)
         for (source, target), traffic in sorted(self.traffic_by_link().items()):
-            if source in (sources or self.servers) and target in (targets or self.servers):
+            if source in ends[0] and target in ends[1]:
                 total += traffic
         return total
 
     def address(self, name: str) -> str:
-        self._end_of_link(name)
+        self._links.end(name)
         return "127.0.0.1"
 
     # Evidence
@@ -280,32 +251,13 @@ class RealWorld(World):
         """What the auth rules of our servers were asked so far."""
         self.gather()
         trace = AuthTrace(lambda: self.now_ms, Transcript(lambda: self.now_ms))
-        trace.decisions = sorted(self._decisions, key=lambda decision: decision.at_ms)
+        trace.decisions = self._evidence.decisions()
         return trace
 
     def gather(self) -> None:
         """Ask our servers for what they alone know: what they decided, sent, heard of, and when."""
         for server in self._ours():
-            self._driver.run(self._gather(server), PATIENCE_MS, f"the evidence of {server.name}")
-        self.transcript.entries.sort(key=lambda entry: entry.at_ms)
-
-    async def _gather(self, server: MinihsServer) -> None:
-        async def new(path: str, name: str) -> list[Any]:
-            found: list[Any] = []
-            while True:
-                since = self._read.get((server.name, path), 0)
-                reply = await server.lab("GET", f"{path}?from={since}")
-                self._read[server.name, path] = reply["next"]
-                if not reply[name]:
-                    return found
-                found += reply[name]
-
-        for decision in msgspec.convert(await new("/decisions", "decisions"), list[Decision]):
-            at_ms = decision.at_ms + server.began_ms
-            self._decisions.append(replace(decision, server=server.name, at_ms=at_ms))
-        for entry in msgspec.convert(await new("/transcript", "entries"), list[Entry]):
-            at_ms = entry.at_ms + server.began_ms
-            self.transcript.entries.append(replace(entry, place=server.name, at_ms=at_ms))
+            self._gather(server)
 
     # The end
 
@@ -321,8 +273,7 @@ class RealWorld(World):
             server.connect()
             clock = self._driver.run(server.lab("GET", "/clock"), PATIENCE_MS, "the clock")
             server.began_ms = self.now_ms - clock["monotonic_ms"]
-            for path in ("/decisions", "/transcript"):
-                self._read[server.name, path] = 0
+            self._evidence.begun(server)
             self._send_faults(server)
         self.transcript.add("network", server.name, f"{server.name} is {server.server_name}")
 
@@ -330,7 +281,7 @@ class RealWorld(World):
         """A process is about to be killed: take what it alone knows."""
         if isinstance(server, MinihsServer) and server.up:
             with suppress(RequestFailed):  # it is dying already
-                self._driver.run(self._gather(server), PATIENCE_MS, f"the evidence of {server.name}")
+                self._gather(server)
 
     def answered(self, who: Client, method: str, path: str, response: Response) -> None:
         """Somebody got an answer."""
@@ -343,21 +294,19 @@ class RealWorld(World):
     def _ours(self) -> list[MinihsServer]:
         return [each for each in self.servers.values() if isinstance(each, MinihsServer) and each.up]
 
+    def _gather(self, server: MinihsServer) -> None:
+        self._driver.run(self._evidence.gather(server), PATIENCE_MS, f"the evidence of {server.name}")
+
     async def _ask(self, method: str, path: str, body: Any = None) -> list[Any]:
         """The answers of all laboratories, which are asked at once."""
         begun = [Deferred.fromCoroutine(server.lab(method, path, body)) for server in self._ours()]
         return [await each for each in begun]
 
-    def _end_of_link(self, name: str) -> str:
-        if name in self.people:
-            raise NotInRealWorlds(f"{name} is a person: real links are cut between servers only.")
-        return str(named("server", name, self.servers).name)
-
     def _send_faults(self, only: MinihsServer | None = None) -> None:
         """Tell the laboratories, or that of a process which has just begun."""
 
         async def tell(server: MinihsServer) -> None:
-            for other, faults in self._links.faults(server).items():
+            for other, faults in self._real_links.faults(server).items():
                 if faults != NONE or only is None:
                     await server.lab("PUT", f"/faults/{other}", msgspec.to_builtins(faults))
 
@@ -386,18 +335,9 @@ class RealWorld(World):
 
     def _pending(self) -> str:
         lines = [f"{name} is down" for name, server in self.servers.items() if not server.up]
-        lines += self._links.cuts()
+        lines += self._real_links.cuts()
         lines += [f"the log of {each.name} is {each.process.log_file}" for each in self.servers.values()]
         return "\n".join(["Pending in this real world:", *(f"  {line}" for line in lines)])
-
-
-class RealClient(Client):
-    """Somebody who speaks over a real socket."""
-
-    async def call(self, method: str, path: str, **details: Any) -> Response:
-        response = await super().call(method, path, **details)
-        self.world.answered(self, method, path, response)  # type: ignore[attr-defined]
-        return response
 
 
 def _end(folder: Path, processes: list[ServerProcess | SynapseProcess], reactor: SelectReactor) -> None:
