@@ -18,8 +18,24 @@ from minihs.events.ids import EventID
 from minihs.homeserver.errors import Forbidden
 from minihs.homeserver.futures.sending import EventSender
 from minihs.homeserver.rooms.drafts import EventDraft
+from minihs.homeserver.sync.receipts import Receipts
 from minihs.http.dialects import table
-from minihs.lab.experiments import presigned_life, run_experiment
+from minihs.lab.experiments import (
+    call_membership,
+    call_played,
+    call_ways,
+    presigned_life,
+    run_experiment,
+    scheduled_beats,
+    self_destruct,
+)
+from minihs.lab.experiments.call_ways import Call, Heartbeats, Participant, PolledSfu, Resent
+from minihs.lab.handles import Plan
+from minihs.lab.people import Client
+from minihs.lab.proposals import msc2228
+from minihs.lab.proposals.msc2228 import AFTER, SelfDestruction
+from minihs.lab.proposals.msc3277 import ScheduledMessages
+from minihs.lab.proposals.msc4080 import ClientSignedEvents
 from minihs.lab.report import Report
 from minihs.lab.story import Unfulfilled
 from minihs.lab.world import World
@@ -27,6 +43,7 @@ from minihs.rooms.auth import Allowed, Refused
 from minihs.rooms.judge import Judge
 from minihs.rooms.receipt import Accept, CitedEvents, Reject, SoftFail
 from minihs.server import Policies
+from minihs.store.receipts import ReceiptRow
 
 FREE = Allowed("nobody asked")
 
@@ -125,6 +142,57 @@ def _serves_more(settings: dict[str, Any], policies: Policies) -> Policies:
     return policies
 
 
+async def _nothing_then(*_: object, **__: object) -> None:
+    """The same, of what is waited for."""
+
+
+async def _holds(_client: Client, _way: Any, _plan: Plan, held: Any) -> Any:
+    """A heartbeat that changes nothing."""
+    return held
+
+
+def _beats_slowly(way: Heartbeats, call: Call, participant: Participant) -> Any:
+    """A leave that is due much later than it should be."""
+    way.leave_after_ms = 60_000
+    return _LIVE(way, call, participant)
+
+
+_LIVE = Heartbeats.live
+
+
+def _leaves_when_gone(way: PolledSfu, call: Call, participant: Participant) -> Any:
+    """Whoever is to poll the SFU, does as a future's client does."""
+    return Heartbeats().live(call, participant)
+
+
+def _sends_again(way: Heartbeats, call: Call, participant: Participant) -> Any:
+    """Whoever is to restart a future, sends the state again."""
+    return Resent().live(call, participant)
+
+
+def _edits_instead(sender: Client, plan: Plan) -> None:
+    """Whoever is to schedule a redaction, edits the message, and forgets to say when it is to go."""
+    relation = {"rel_type": "m.replace", "event_id": plan.content["redacts"]}
+    sender.send_event(plan.room_id, "m.room.message", {"body": "*", "m.relates_to": relation})
+
+
+def _tells_nobody(person: Client, room_id: str, event_id: str) -> dict[str, Any]:
+    """Nobody is told when a text is to go."""
+    event = _EVENT(person, room_id, event_id)
+    return {**event, "content": {key: value for key, value in event["content"].items() if key != AFTER}}
+
+
+_EVENT = self_destruct._event
+
+
+def _reads_all(proposal: SelfDestruction, receipts: Sequence[ReceiptRow]) -> None:
+    """A receipt for any message is one for all."""
+    events = [life.original.event_id for life in proposal._lives.values()]
+    _READ(proposal, [replace(receipt, event_id=event_id) for receipt in receipts for event_id in events])
+
+
+_READ = SelfDestruction._read
+
 SABOTAGES: Mapping[str, Change] = {
     "futures are not judged": judged_by(JudgesNoFutures()),
     "check 6 is forgotten": judged_by(ForgetsCheck6()),
@@ -135,11 +203,33 @@ SABOTAGES: Mapping[str, Change] = {
     "an ID is enough": setting("futures.management", "capability"),
     "what serves merged serves more": _serves_more,
 }
-MISHAPS: Mapping[str, tuple[object, str]] = {
-    "the network is never parted": (World, "partition"),
-    "the network is never mended": (World, "heal"),
-    "unknown parameters are ignored": (table, "check_parameter"),
-    "the room never moves on": (presigned_life, "_happens"),
+MISHAPS: Mapping[str, tuple[object, str, object]] = {
+    "the network is never parted": (World, "partition", _nothing),
+    "the network is never mended": (World, "heal", _nothing),
+    "unknown parameters are ignored": (table, "check_parameter", _nothing),
+    "the room never moves on": (presigned_life, "_happens", _nothing),
+    "what a server has made is not remembered": (ClientSignedEvents, "_check", _nothing_then),
+    "no heart beats": (scheduled_beats, "beat", _holds),
+    "what waits is shown to all": (ScheduledMessages, "seen", lambda _self, _user, entry: entry),
+    "what waits is told to nobody": (ScheduledMessages, "_echo", _nothing),
+    "what comes early is shown early": (ScheduledMessages, "came_early", lambda _self, _event: False),
+    "what waits is never shown": (ScheduledMessages, "_due", _nothing),
+    "no server takes a text away": (SelfDestruction, "_start", _nothing),
+    "receipts are not heard": (SelfDestruction, "_read", _nothing),
+    "every receipt is for all messages": (SelfDestruction, "_read", _reads_all),
+    "receipts of others never come": (Receipts, "inbound_edu", _nothing_then),
+    "edits are not heard": (msc2228, "_edited", _nothing),
+    "edits come instead of futures": (self_destruct, "schedule", _edits_instead),
+    "nobody is told when a text is to go": (self_destruct, "_event", _tells_nobody),
+    "nothing befalls servers": (call_played, "_troubles_of_servers", _nothing),
+    "every leave is due in a minute": (call_ways.Heartbeats, "live", _beats_slowly),
+    "the SFU waits for a minute": (call_ways, "MEDIA_TIMEOUT_MS", 60_000),
+    "who polls the SFU restarts a future": (PolledSfu, "live", _leaves_when_gone),
+    "who restarts a future sends state again": (Heartbeats, "live", _sends_again),
+    "state is hardly sent again": (call_ways, "RESEND_MS", 400_000),
+    "clients sync all the time": (call_ways, "SYNC_MS", 500),
+    "nobody polls": (PolledSfu, "live", lambda _way, call, participant: call.announce(participant)),
+    "memberships say nothing": (call_membership, "membership", lambda _participant: {}),
 }
 
 AFFECTED: Mapping[str, tuple[str, ...]] = {
@@ -149,6 +239,40 @@ AFFECTED: Mapping[str, tuple[str, ...]] = {
         "check 6 is forgotten",
         "every signature is believed",
         "the room never moves on",
+        "what a server has made is not remembered",
+    ),
+    "msc3277-vs-futures": (
+        "futures are never sent",
+        "futures are not judged",
+        "nobody judges anything",
+        "no heart beats",
+        "what waits is shown to all",
+        "what waits is told to nobody",
+        "what comes early is shown early",
+        "what waits is never shown",
+    ),
+    "self-destruct": (
+        "futures are never sent",
+        "the network is never parted",
+        "no server takes a text away",
+        "receipts are not heard",
+        "every receipt is for all messages",
+        "receipts of others never come",
+        "edits are not heard",
+        "edits come instead of futures",
+        "nobody is told when a text is to go",
+    ),
+    "call-membership": (
+        "futures are never sent",
+        "nothing befalls servers",
+        "every leave is due in a minute",
+        "the SFU waits for a minute",
+        "who polls the SFU restarts a future",
+        "who restarts a future sends state again",
+        "state is hardly sent again",
+        "clients sync all the time",
+        "nobody polls",
+        "memberships say nothing",
     ),
     "ghost-zoo": ("futures are never sent", "unknown parameters are ignored"),
     "drafts": (
@@ -175,7 +299,7 @@ def sabotaged(name: str) -> Iterator[None]:
 
     with ExitStack() as stack:
         if name in MISHAPS:
-            stack.enter_context(patch.object(*MISHAPS[name], _nothing))
+            stack.enter_context(patch.object(*MISHAPS[name]))
         else:
             stack.enter_context(patch.object(World, "_make_server", make_other))
         yield
