@@ -101,6 +101,33 @@ def test_our_next_event_follows_the_latest_branches_and_the_one_after_it_the_oth
     assert tips(server, room_id) == (two.event_id,)
 
 
+@pytest.mark.parametrize("version", ["11", "12"])
+def test_servers_agree_again_with_the_event_that_follows_the_last_of_many_branches(version: str) -> None:
+    """Our first event names 20 of 30 branches, each with a state of its own; the second one the others."""
+    server, peer, room_id = meeting(version)
+    honest = FederatedServer("hs2", server.wire)
+    honest.join("@bob:hs2", room_id, "hs1")
+    users = {"hs7": "@zoe:hs7", "hs8": "@yan:hs8", "evil": MALLORY}
+    peers = {"hs7": HostilePeer("hs7", server), "hs8": HostilePeer("hs8", server), "evil": peer}
+    for name in ("hs7", "hs8"):
+        start = peers[name].enter(room_id, users[name])
+        honest.receive(name, start)
+    for name, user in users.items():
+        came = [fork(peers[name], user, start, number) for number in range(MAX_OF_ONE_SERVER)]
+        for one in (server, honest):
+            assert set(map(str, one.receive(name, *came).values())) == {"{}"}
+    assert tips(server, room_id) == tips(honest, room_id)
+    assert len(tips(server, room_id)) > MAX_PREV_EVENTS
+    topic = server.send(room_id, ALICE, "m.room.topic", state_key="", content={"topic": "one"})
+    assert honest.receive("hs1", topic) == {topic.event_id: {}}
+    assert len(tips(honest, room_id)) > 1
+    last = server.send(room_id, ALICE)
+    assert honest.receive("hs1", last) == {last.event_id: {}}
+    assert tips(server, room_id) == tips(honest, room_id) == (last.event_id,)
+    assert server.state(room_id) == honest.state(room_id)
+    assert [standing(honest, event) for event in (topic, last)] == [Standing.ACCEPTED] * 2
+
+
 def test_an_event_that_is_followed_by_way_of_a_refused_one_is_no_branch() -> None:
     """Late comes what a soft-failed event follows, which in turn something accepted follows."""
     server, peer, room_id = meeting()
