@@ -67,6 +67,7 @@ def client_routes(parts: Parts) -> list[Route]:
         client_api.context.Context(sync.timeline),
         client_api.mutual_rooms.MutualRooms(parts.memberships),
         client_api.relations.Relations(sync.related),
+        client_api.threads.ThreadsApi(sync.threads),
         client_api.event_by_time.EventByTime(sync.events_by_time),
         client_api.typing.TypingApi(sync.typing),
         client_api.receipts.ReceiptsApi(sync.receipts, parts.read_markers),

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
-from minihs.events.ids import EventID, RoomID
+import msgspec
+
+from minihs.events.ids import EventID, RoomID, UserID
 from minihs.store.reader import Reader
+
+COUNTED_AT_MOST = 10_000  # the number told is "approximate"
 
 
 class RelatedRow(NamedTuple):
@@ -20,6 +25,24 @@ class RelationStore:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
+
+    async def thread(
+        self, room_id: RoomID, root_id: EventID, user_id: UserID, ignored: Collection[str]
+    ) -> tuple[int, bool]:
+        """How many accepted events are in a thread, and whether one is by the user. What is by those in
+        `ignored` or was redacted is none; of the longest threads only COUNTED_AT_MOST are counted."""
+        count, took_part = await self._reader.one(
+            """
+            SELECT count(*), max(sender = ?) FROM (
+                SELECT e.sender FROM relations r JOIN events e USING (event_id)
+                WHERE r.relates_to = ? AND r.rel_type = 'm.thread' AND e.room_id = ? AND e.standing = 0
+                AND e.redacted_by IS NULL AND e.sender NOT IN (SELECT value FROM json_each(?))
+                ORDER BY r.event_id LIMIT ?
+            )
+            """,
+            (user_id, root_id, room_id, msgspec.json.encode(sorted(ignored)).decode(), COUNTED_AT_MOST),
+        )
+        return count, bool(took_part)
 
     async def some(
         self,

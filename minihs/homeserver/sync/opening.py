@@ -18,6 +18,7 @@ from minihs.homeserver.history.events_by_time import (
 from minihs.homeserver.history.recent_events import RecentEvents
 from minihs.homeserver.history.relations import RelatedEvents
 from minihs.homeserver.history.room_history import RoomHistory
+from minihs.homeserver.history.threads import Threads
 from minihs.homeserver.history.timeline import FetchHistory, RoomTimeline, no_history
 from minihs.homeserver.rooms.opening import RoomService
 from minihs.homeserver.sync.ephemeral import Ephemeral
@@ -58,6 +59,7 @@ class SyncService(msgspec.Struct, frozen=True, kw_only=True):
     timeline: RoomTimeline
     events_by_time: EventsByTime
     related: RelatedEvents
+    threads: Threads
     event_format: EventFormat
     typing: Typing
     receipts: Receipts
@@ -168,6 +170,14 @@ async def open_sync_service(
             history=history,
             visibility=visibility,
             event_format=event_format,
+        ),
+        threads=Threads(
+            store=RelationStore(reader),
+            timeline=timeline,
+            history=history,
+            visibility=visibility,
+            event_format=event_format,
+            ignored_users=private_data.ignored_users,
         ),
         events_by_time=EventsByTime(
             timeline=timeline,
