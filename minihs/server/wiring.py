@@ -108,7 +108,7 @@ async def wire(
         remote_profiles=RemoteUserProfiles(federation.client),
         propagate_profile=lambda user_id: actions.every_room.update_profile(user_id),
     )
-    users, user_store, account_data = accounts.users, accounts.user_store, accounts.account_data
+    users, account_data = accounts.users, accounts.account_data
 
     # Rooms, and what their users are shown.
     room_service = await open_room_service(
@@ -149,14 +149,6 @@ async def wire(
     def membership_changed(user_id: UserID) -> None:
         sync.feed.membership_written(user_id)
 
-    async def has_account(user_id: UserID) -> bool:
-        user = await user_store.maybe_user(user_id)
-        return user is not None and not user.is_deactivated
-
-    async def is_joined(user_id: UserID, room_id: RoomID) -> bool:
-        row = await memberships.maybe_membership(user_id, room_id)
-        return row is not None and row.membership == "join"
-
     # Rooms that other servers know, and what they ask of ours.
     memberships = MembershipStore(reader)
     restricted_joins = RestrictedJoins(server_name=server_name, rooms=rooms, memberships=memberships)
@@ -174,7 +166,7 @@ async def wire(
         summaries=summaries,
         typing_edu=sync.typing.inbound_edu,
         receipts_edu=sync.receipts.inbound_edu,
-        has_account=has_account,
+        has_account=users.has_account,
         membership_changed=membership_changed,
         judge=judge,
     )
@@ -202,12 +194,10 @@ async def wire(
         remote_spaces=RememberedSpaces(clock, inbound.lookups),
     )
 
-    async def is_guest(user_id: UserID) -> bool:
-        user = await user_store.maybe_user(user_id)
-        return user is not None and user.is_guest
-
     rooms.observe(
-        GuestAccess(server_name=server_name, rooms=rooms, membership=actions.membership, is_guest=is_guest)
+        GuestAccess(
+            server_name=server_name, rooms=rooms, membership=actions.membership, is_guest=users.is_guest
+        )
     )
     rooms.observe(
         CarriedSettings(
@@ -232,7 +222,7 @@ async def wire(
         rehearsal=actions.rehearsal,
         transactions=transactions,
         server_name=server_name,
-        users=user_store,
+        users=accounts.user_store,
         outcomes=outcomes,
         announce=lambda user_id: sync.notifier.wake((user_id,)),
     )
@@ -258,7 +248,7 @@ async def wire(
         read_markers=ReadMarkers(
             receipts=sync.receipts,
             events=room_service.events,
-            is_joined=is_joined,
+            is_joined=memberships.is_joined,
             set_room_data=account_data.set,
         ),
         inbound=inbound,

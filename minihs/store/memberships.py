@@ -49,6 +49,11 @@ class MembershipStore:
         )
         return None if row is None else _row(row)
 
+    async def is_joined(self, user_id: UserID, room_id: RoomID) -> bool:
+        """Whether the user is joined to the room."""
+        row = await self.maybe_membership(user_id, room_id)
+        return row is not None and row.membership == "join"
+
     async def maybe_invite_state(self, user_id: UserID, room_id: RoomID) -> bytes | None:
         """What came along with an invite or a knock elsewhere, as JSON; None when there is no such thing."""
         row = await self._reader.maybe(

@@ -25,7 +25,7 @@ EVERY_VERSION = pytest.mark.parametrize("version", ROOM_VERSIONS)
 
 def create(world: RoomsWorld, *, version: str = "12", **wanted: Any) -> RoomID:
     room_id: RoomID = world.run(
-        world.creation.create(ALICE, NewRoom(version=ROOM_VERSIONS[version], **wanted))
+        world.actions.creation.create(ALICE, NewRoom(version=ROOM_VERSIONS[version], **wanted))
     )
     return room_id
 
@@ -165,8 +165,8 @@ def test_an_invite_to_a_server_that_is_away_does_not_undo_the_room() -> None:
 
 def test_a_published_room_is_in_the_directory_from_the_start() -> None:
     world = RoomsWorld()
-    assert world.run(world.published.is_published(create(world, published=True))) is True
-    assert world.run(world.published.is_published(create(world))) is False
+    assert world.run(world.actions.published.is_published(create(world, published=True))) is True
+    assert world.run(world.actions.published.is_published(create(world))) is False
 
 
 def test_an_alias_that_is_taken_is_refused_and_no_room_is_made() -> None:

@@ -18,7 +18,7 @@ ALICE, BOB, CAROL = UserID("@alice:hs1"), UserID("@bob:hs1"), UserID("@carol:hs1
 
 def make(world: RoomsWorld, version: str, **wanted: Any) -> RoomID:
     room_id: RoomID = world.run(
-        world.creation.create(ALICE, NewRoom(version=ROOM_VERSIONS[version], **wanted))
+        world.actions.creation.create(ALICE, NewRoom(version=ROOM_VERSIONS[version], **wanted))
     )
     return room_id
 

@@ -116,6 +116,16 @@ class Users:
             raise NotFound("There is no such user.")
         return row
 
+    async def has_account(self, user_id: UserID) -> bool:
+        """Whether there is the account, and it has not ended."""
+        row = await self._store.maybe_user(user_id)
+        return row is not None and not row.is_deactivated
+
+    async def is_guest(self, user_id: UserID) -> bool:
+        """Whether it is a guest's account."""
+        row = await self._store.maybe_user(user_id)
+        return row is not None and row.is_guest
+
     async def all_users(self, after: str = "", limit: int = 1000) -> Sequence[UserRow]:
         """Up to `limit` accounts after the user ID `after`, by user ID; deactivated ones too."""
         return await self._store.all_users(after, limit)

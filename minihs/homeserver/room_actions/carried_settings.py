@@ -80,10 +80,10 @@ class CarriedSettings:
 
     async def _ended(self, tombstone: Event) -> None:
         successor = _room_id(tombstone.content.get("replacement_room"))
-        if successor is not None and await self._predecessor(successor) == tombstone.room_id:
-            row = await self._memberships.maybe_membership(tombstone.sender, successor)
-            if row is not None and row.membership == "join":
-                await self._carry(tombstone.sender, tombstone.room_id, successor)
+        if successor is None or await self._predecessor(successor) != tombstone.room_id:
+            return
+        if await self._memberships.is_joined(tombstone.sender, successor):
+            await self._carry(tombstone.sender, tombstone.room_id, successor)
 
     async def _predecessor(self, room_id: RoomID) -> RoomID | None:
         create = await self._state(room_id, "m.room.create")

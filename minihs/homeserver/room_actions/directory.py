@@ -115,8 +115,7 @@ class Directory:
         Raises InvalidParam, Forbidden, AliasTaken.
         """
         self.check_local(alias)
-        membership = await self._memberships.maybe_membership(creator, room_id)
-        if membership is None or membership.membership != "join":
+        if not await self._memberships.is_joined(creator, room_id):
             raise Forbidden("Join the room before you give it an alias.")
         with self.claimed(alias):
             await self.check_free(alias)
@@ -144,8 +143,7 @@ class Directory:
 
     async def may_set_canonical_alias(self, room_id: RoomID, user_id: UserID) -> bool:
         """Whether the user is joined and has the power to send `m.room.canonical_alias`."""
-        membership = await self._memberships.maybe_membership(user_id, room_id)
-        if membership is None or membership.membership != "join":
+        if not await self._memberships.is_joined(user_id, room_id):
             return False
         power = await self._rooms.power_levels(room_id)
         return power.level_of(user_id) >= power.needed_for_event(CANONICAL_ALIAS, is_state=True)

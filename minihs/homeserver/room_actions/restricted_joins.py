@@ -47,8 +47,7 @@ class RestrictedJoins:
         ours = server_name_of(user_id) == self._server_name
         checked = [room_id for room_id in allowed if ours or await self._rooms.is_resident(room_id)]
         for room_id in checked:
-            row = await self._memberships.maybe_membership(user_id, room_id)
-            if row is not None and row.membership == "join":
+            if await self._memberships.is_joined(user_id, room_id):
                 return
         if allowed and not checked:
             raise UnableToAuthoriseJoin("This server cannot check any of the room's conditions for joining.")

@@ -56,8 +56,7 @@ class RoomSummaries:
         if summary.is_open or (row is not None and row.membership in ("join", "invite")):
             return True
         for room_id in summary.admitting_rooms:
-            row = await self._memberships.maybe_membership(user_id, room_id)
-            if row is not None and row.membership == "join":
+            if await self._memberships.is_joined(user_id, room_id):
                 return True
         return False
 

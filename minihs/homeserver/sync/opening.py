@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from minihs.events.ids import RoomID, UserID
 from minihs.homeserver.accounts.invite_permission import InvitePermission
 from minihs.homeserver.history.event_format import EventFormat
 from minihs.homeserver.history.event_visibility import EventVisibility, Sight
@@ -38,6 +37,7 @@ from minihs.homeserver.sync.typing import PublishEdu, Typing
 from minihs.homeserver.sync.user_rooms import UserRooms
 from minihs.platform.clock import Clock
 from minihs.store.account_data import AccountDataStore
+from minihs.store.memberships import MembershipStore
 from minihs.store.reader import Reader
 from minihs.store.receipts import ReceiptStore
 from minihs.store.relations import RelationStore
@@ -101,10 +101,7 @@ async def open_sync_service(
         notifier=notifier,
     )
 
-    async def is_joined(user_id: UserID, room_id: RoomID) -> bool:
-        record = await timeline_store.maybe_membership(user_id, room_id)
-        return record is not None and record.membership == "join"
-
+    is_joined = MembershipStore(reader).is_joined
     typing = Typing(clock, is_joined=is_joined, publish_edu=publish_edu, wake_room=feed.wake_room)
     receipts = Receipts(
         store=receipt_store,
