@@ -150,9 +150,9 @@ def test_local_invites_carry_profile_and_is_direct() -> None:
 def test_users_of_other_servers_are_invited_once_the_room_is_there() -> None:
     world = RoomsWorld()
     room_id = create(world, invite=(CAROL,), is_direct=True)
-    [(what, draft)] = world.elsewhere.asked
-    assert (what, draft.room_id, draft.state_key) == ("invite", room_id, CAROL)
-    assert draft.content == {"membership": "invite", "is_direct": True}
+    [(what, change)] = world.elsewhere.asked
+    assert (what, change.room_id, change.target) == ("invite", room_id, CAROL)
+    assert change.content == {"membership": "invite", "is_direct": True}
 
 
 def test_an_invite_to_a_server_that_is_away_does_not_undo_the_room() -> None:
