@@ -21,7 +21,7 @@ LoadAfter = Callable[[Entry, int], Awaitable[list[Entry]]]
 
 
 class DueTimes:
-    """Up to `window` timers, the earliest; everything up to `horizon` is here."""
+    """Up to `window` timers, the earliest; all that are due up to a horizon are here."""
 
     def __init__(self, load_after: LoadAfter, *, window: int = 50_000) -> None:
         self._load_after = load_after
