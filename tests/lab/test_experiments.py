@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,17 @@ def test_the_command_lists_runs_and_writes(tmp_path: Path) -> None:
     assert nowhere.exit_code == 1
     assert "cannot be written" in nowhere.output
     assert "✓" not in nowhere.output, "it was played before the file was looked at"
+
+
+@pytest.mark.process
+def test_an_interpreter_without_a_synapse_is_named_with_what_it_said() -> None:
+    arguments = ["lab", "run", "demoted", "--real", "--synapse", sys.executable]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert (
+        f"Error: {sys.executable} cannot run a Synapse. Has its environment matrix-synapse?" in result.output
+    )
+    assert "No module named 'synapse'" in result.output
 
 
 def test_the_first_experiment_of_the_manual_runs_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,8 @@ from typing import Any
 
 import msgspec
 
+from minihs.processes import ServerDidNotStart
+
 READY_WITHIN_S = 60.0
 
 
@@ -49,7 +51,7 @@ class SynapseProcess:
         return self.folder / "synapse.log"
 
     def start(self) -> float:
-        """Start it; the seconds until it answers."""
+        """Start it; the seconds until it answers. ServerDidNotStart."""
         config = self.folder / "homeserver.yaml"
         if not config.exists():
             self._configure(config)
@@ -66,7 +68,7 @@ class SynapseProcess:
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() - started > READY_WITHIN_S:
                 tail = "\n".join(self.log_file.read_text(errors="replace").splitlines()[-20:])
-                raise RuntimeError(f"Synapse did not start:\n{tail}")
+                raise ServerDidNotStart(f"Synapse did not start:\n{tail}")
             time.sleep(0.02)
         return time.monotonic() - started
 
@@ -157,7 +159,7 @@ class SynapseProcess:
             **self.extra,
         }
         config.write_bytes(msgspec.json.encode(settings))  # JSON is YAML
-        subprocess.run(
+        made = subprocess.run(
             [
                 self.python,
                 "-m",
@@ -167,9 +169,14 @@ class SynapseProcess:
                 "--generate-keys",
             ],
             cwd=self.folder,
-            check=True,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
+        if made.returncode != 0:
+            said = "\n".join(made.stdout.decode(errors="replace").splitlines()[-5:])
+            raise ServerDidNotStart(
+                f"{self.python} cannot run a Synapse. Has its environment matrix-synapse? It said:\n{said}"
+            )
 
     def _log_config(self) -> Path:
         file = self.folder / "log.yaml"
