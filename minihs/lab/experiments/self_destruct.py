@@ -23,8 +23,9 @@ from minihs.lab.views import RoomView, view_of
 from minihs.lab.world import World
 
 QUESTION = (
-    "A message is to disappear after an hour. Who still sees it, and for how long, when its redaction is a "
-    "future, and when every server hides it on its own (MSC2228)? What stays in the room afterwards?"
+    "A message is to disappear after an hour, or a minute after it was read. Who still sees it, and for how "
+    "long, when its redaction is a future, and when every server hides it on its own (MSC2228)? What if it "
+    "is edited meanwhile? What stays in the room afterwards?"
 )
 METHOD = (
     "A room on five servers: hs1 with the sender; hs2; hs3, cut off from everybody from a minute before the "
