@@ -117,7 +117,7 @@ class ResidentServer:
         before = await self._rooms.state_before(event.event_id)
         if before is None:
             raise Unavailable("The room's state is being reloaded. Please try again.")
-        return Joined(event, await self._serving.answer_of(origin, before))
+        return Joined(event, await self._serving.answer_of(origin, room_id, before))
 
     async def send_leave(
         self, origin: ServerName, room_id: RoomID, event_id: EventID, pdu: Mapping[str, Any]

@@ -74,18 +74,17 @@ class RoomServing:
         state = await self._rooms.state_before(event_id)
         if row is None or row.event.room_id != room_id or state is None:
             raise NotFound(f"The state at the event {event_id} is not known here.")
-        return await self.answer_of(origin, state)
+        return await self.answer_of(origin, room_id, state)
 
-    async def answer_of(self, origin: ServerName, state: StateMap) -> StateAnswer:
-        """A state as events, with the auth chains of all of them."""
-        return await self._large.run(origin, lambda: self._answer_of(state))
+    async def answer_of(self, origin: ServerName, room_id: RoomID, state: StateMap) -> StateAnswer:
+        """A state of a room as events, with the auth chains of all of them."""
+        return await self._large.run(origin, lambda: self._answer_of(state, _Answer(room_id)))
 
-    async def _answer_of(self, state: StateMap) -> StateAnswer:
-        room = _Room()
+    async def _answer_of(self, state: StateMap, answer: _Answer) -> StateAnswer:
         events: list[StoredPDU] = []
-        async for some in self._portions(list(state.values()), room):
+        async for some in self._portions(list(state.values()), answer):
             events.extend(some.values())
-        chain = await self._auth_chain(events, room)
+        chain = await self._auth_chain(events, answer)
         if len(events) > READ_AT_ONCE:
             await sleep(self._clock, 0)  # before it is written, which takes long as well
         return StateAnswer(tuple(events), chain)
@@ -99,14 +98,14 @@ class RoomServing:
         if row is None or row.event.room_id != room_id:
             raise NotFound(f"The event {event_id} is not known in the room {room_id}.")
         event = row.event
-        return await self._large.run(origin, lambda: self._auth_chain((event,), _Room()))
+        return await self._large.run(origin, lambda: self._auth_chain((event,), _Answer(room_id)))
 
-    async def _auth_chain(self, events: Iterable[Citing], room: _Room) -> tuple[StoredPDU, ...]:
+    async def _auth_chain(self, events: Iterable[Citing], answer: _Answer) -> tuple[StoredPDU, ...]:
         """Everything that authorises the events, directly or not, parents first."""
         walk = AuthChainWalk[StoredPDU](parent for event in events for parent in authorising_ids(event))
         while wanted := walk.wanted():
             found: dict[EventID, StoredPDU] = {}
-            async for some in self._portions(wanted, room):
+            async for some in self._portions(wanted, answer):
                 found.update(some)
             walk.feed(found)
         chain = walk.chain
@@ -118,14 +117,15 @@ class RoomServing:
         return tuple(ordered)
 
     async def _portions(
-        self, event_ids: Sequence[EventID], room: _Room
+        self, event_ids: Sequence[EventID], answer: _Answer
     ) -> AsyncIterator[dict[EventID, StoredPDU]]:
-        """Those that are known, in the order asked for; others get their turn while many are read."""
+        """Those that are known and of the room, in the order asked for; others get their turn while many are
+        read."""
         for start in range(0, len(event_ids), READ_AT_ONCE):
             some = await self._rooms.pdus(event_ids[start : start + READ_AT_ONCE])
-            if room.take(some.values()):
+            if answer.take(some.values()):
                 await sleep(self._clock, 0)
-            yield some
+            yield {event_id: pdu for event_id, pdu in some.items() if pdu.room_id == answer.room_id}
 
     async def backfill(
         self, origin: ServerName, room_id: RoomID, event_ids: Sequence[EventID], limit: int
@@ -134,11 +134,8 @@ class RoomServing:
         await self._check(origin, room_id)
         limit = min(limit, MAX_BACKFILL)
         queued = set(event_ids[:MAX_STARTS])
-        queue = [
-            _latest_first(row)
-            for row in (await self._rooms.rows(sorted(queued))).values()
-            if row.event.room_id == room_id
-        ]
+        walk = _Walk(self._rooms, self._clock, room_id)
+        queue = [_latest_first(row) for row in await walk.rows(sorted(queued))]
         heapq.heapify(queue)
         found: list[Event] = []
         sight = _Sight(origin)
@@ -149,7 +146,7 @@ class RoomServing:
             found.append(await self._as_visible(sight, row))
             prevs = [prev_id for prev_id in row.event.prev_events if prev_id not in queued]
             queued.update(prevs)
-            for earlier in (await self._rooms.rows(prevs)).values():
+            for earlier in await walk.rows(prevs):
                 heapq.heappush(queue, _latest_first(earlier))
         return found
 
@@ -168,11 +165,8 @@ class RoomServing:
         limit = min(limit, MAX_MISSING_EVENTS)
         seen = {*earliest[:MAX_STARTS], *latest[:MAX_STARTS]}
         found: list[EventRow] = []
-        layer = [
-            row
-            for row in (await self._rooms.rows(latest[:MAX_STARTS])).values()
-            if row.event.room_id == room_id and not row.standing.is_outlier
-        ]
+        walk = _Walk(self._rooms, self._clock, room_id)
+        layer = [row for row in await walk.rows(latest[:MAX_STARTS]) if not row.standing.is_outlier]
         while layer and len(found) < limit and len(seen) < MAX_WALKED:
             prevs = [
                 prev_id
@@ -182,7 +176,7 @@ class RoomServing:
             ]
             layer = [
                 row
-                for row in (await self._rooms.rows(prevs)).values()
+                for row in await walk.rows(prevs[:MAX_WALKED])
                 if not row.standing.is_outlier and row.event.depth >= min_depth
             ]
             found.extend(row for row in layer if row.standing is not Standing.REJECTED)
@@ -257,9 +251,29 @@ class _Sight(msgspec.Struct):
     views: dict[int, _View] = msgspec.field(default_factory=dict)
 
 
-class _Room(msgspec.Struct):
-    """What is still free in one answer, and how much was read since others had their turn."""
+class _Walk:
+    """Reads the events of one room along their links; what these name of other rooms is nobody's business."""
 
+    def __init__(self, rooms: Rooms, clock: Clock, room_id: RoomID) -> None:
+        self._rooms = rooms
+        self._clock = clock
+        self._room_id = room_id
+        self._unpaused = 0
+
+    async def rows(self, event_ids: Sequence[EventID]) -> list[EventRow]:
+        """Those that are known and of the room; others get their turn while many are read."""
+        self._unpaused += len(event_ids)
+        if self._unpaused > READ_AT_ONCE:
+            self._unpaused = 0
+            await sleep(self._clock, 0)
+        rows = await self._rooms.rows(event_ids)
+        return [row for row in rows.values() if row.event.room_id == self._room_id]
+
+
+class _Answer(msgspec.Struct):
+    """A large answer about one room: what is still free in it, what was read since others had their turn."""
+
+    room_id: RoomID
     events_left: int = MAX_EVENTS
     bytes_left: int = LARGE_BYTES
     unpaused: int = 0

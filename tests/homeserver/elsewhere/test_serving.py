@@ -11,7 +11,8 @@ from minihs.events.event import Event, parse_event
 from minihs.events.ids import RoomID
 from minihs.federation.client import RemoteRefusal
 from minihs.homeserver.elsewhere import serving
-from minihs.homeserver.elsewhere.serving import _Room as Room
+from minihs.homeserver.elsewhere.serving import _Answer as Answer
+from minihs.store.events import Standing
 from tests.homeserver.elsewhere.test_inbound_transactions import ALICE, MALLORY, meeting
 from tests.support.deferreds import finish, start
 from tests.support.federated import FederatedServer
@@ -223,6 +224,32 @@ def test_a_long_auth_chain_is_read_in_portions_and_others_get_their_turn(
     assert pauses.count(5) >= 8 + 8
 
 
+@pytest.mark.parametrize("endpoint", ["backfill", "get_missing_events"])
+def test_others_get_their_turn_while_history_is_read(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, peer, room_id = meeting()
+    said = [server.send(room_id, ALICE) for _ in range(40)]
+    pauses: list[int] = []
+    pause = serving.sleep
+
+    async def counted(clock: Any, ms: float) -> None:
+        pauses.append(portion)
+        await pause(clock, ms)
+
+    monkeypatch.setattr(serving, "sleep", counted)
+    for portion in (1_000, 5):
+        monkeypatch.setattr(serving, "READ_AT_ONCE", portion)
+        if endpoint == "backfill":
+            args = {"v": said[-1].event_id, "limit": "39"}
+            answer = server.ask("evil", "GET", f"{V1}/backfill/{room_id}", args)["pdus"][::-1]
+        else:
+            body = {"latest_events": [said[-1].event_id], "earliest_events": [said[0].event_id], "limit": 38}
+            answer = server.ask("evil", "POST", f"{V1}/get_missing_events/{room_id}", body=body)["events"]
+        expected = said[1:] if endpoint == "backfill" else said[1:-1]
+        assert ids_of(peer, answer) == [event.event_id for event in expected]
+    assert pauses.count(1_000) == 0
+    assert pauses.count(5) >= 6
+
+
 @pytest.mark.parametrize("limit", ["events_left", "bytes_left"])
 @pytest.mark.parametrize("endpoint", ["state", "state_ids", "event_auth"])
 def test_an_answer_that_no_server_would_take_is_not_put_together(
@@ -234,7 +261,7 @@ def test_an_answer_that_no_server_would_take_is_not_put_together(
     events = sum(len(part) for part in whole.values())
     enough = events if limit == "events_left" else 1_000 * events
     for free in (enough, enough // 10):
-        monkeypatch.setattr(serving, "_Room", lambda free=free: Room(**{limit: free}))
+        monkeypatch.setattr(serving, "_Answer", lambda room_id, free=free: Answer(room_id, **{limit: free}))
         if free == enough:
             assert server.ask("evil", "GET", f"{V1}/{path}", args) == whole
         else:
@@ -299,6 +326,35 @@ def test_history_asks_for_the_members_of_a_state_once(monkeypatch: pytest.Monkey
     assert ids_of(peer, answer["pdus"]) == [event.event_id for event in reversed(said)]
     assert all(pdu["content"] for pdu in answer["pdus"])
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("endpoint", ["backfill", "get_missing_events", "event_auth"])
+@pytest.mark.parametrize("foreign", [True, False])
+def test_events_of_a_room_never_lead_into_another_room(endpoint: str, foreign: bool) -> None:
+    """Whoever knows the ID of an event elsewhere may name it as a previous or an auth event."""
+    server, peer, room_id = meeting("11")
+    private = server.create(ALICE, "11")
+    secret = server.send(private if foreign else room_id, ALICE)
+    power = server.run(server.rooms.state_event(private if foreign else room_id, "m.room.power_levels"))
+    if endpoint == "event_auth":
+        cited = [peer.room.state["m.room.create", ""], peer.room.state["m.room.member", MALLORY], power]
+        named = peer.room.make(MALLORY, "m.room.message", {}, auth_events=cited)
+        path, query, body = f"event_auth/{room_id}/{named.event_id}", None, None
+    else:
+        named = peer.room.make(MALLORY, "m.room.message", {}, prev_events=[secret])
+        path, query, body = f"{endpoint}/{room_id}", {"v": named.event_id, "limit": "2"}, None
+        if endpoint == "get_missing_events":
+            query, body = None, {"latest_events": [named.event_id], "earliest_events": [], "limit": 1}
+    if endpoint == "event_auth":
+        server.receive("evil", named)  # rejected by rule v12 3.4, and kept
+    else:
+        # As if what it follows had been known to nobody here when it came.
+        state = server.run(server.rooms.newest_state(room_id))
+        server.run(server.rooms.receive(named, state_before=state, standing=Standing.ACCEPTED, refusal=None))
+    assert server.run(server.rooms.row(named.event_id)) is not None
+    answer = server.ask("evil", "POST" if body else "GET", f"{V1}/{path}", query, body)
+    told = ids_of(peer, next(part for part in answer.values() if isinstance(part, list)))
+    assert ((power if endpoint == "event_auth" else secret).event_id in told) is not foreign
 
 
 @pytest.mark.parametrize("named", ["@gone:hs3", "nonsense", "@gone:not a server"])
