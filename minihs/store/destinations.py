@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from minihs.events.ids import ServerName
-from minihs.store.reader import Reader
+from minihs.store.reader import Reader, Row
 from minihs.store.writer import Batch
 
 SCAN_ROWS = 2_000
@@ -56,15 +56,15 @@ class DeliveredRows(msgspec.Struct, frozen=True):
 _COLUMNS = "server_name, sent_position, sending_position, failing_since_ms, retry_at_ms, retry_interval_ms"
 
 
-def _row(values: tuple[object, ...]) -> DestinationRow:
+def _row(values: Row) -> DestinationRow:
     name, sent, sending, failing_since, retry_at, interval = values
     return DestinationRow(
-        server_name=name,  # type: ignore[arg-type]
-        sent_position=sent,  # type: ignore[arg-type]
-        sending_position=sending,  # type: ignore[arg-type]
-        failing_since_ms=failing_since,  # type: ignore[arg-type]
-        retry_at_ms=retry_at,  # type: ignore[arg-type]
-        retry_interval_ms=interval,  # type: ignore[arg-type]
+        server_name=name,
+        sent_position=sent,
+        sending_position=sending,
+        failing_since_ms=failing_since,
+        retry_at_ms=retry_at,
+        retry_interval_ms=interval,
     )
 
 

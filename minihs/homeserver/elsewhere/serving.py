@@ -168,12 +168,9 @@ class RoomServing:
         walk = _Walk(self._rooms, self._clock, room_id)
         layer = [row for row in await walk.rows(latest[:MAX_STARTS]) if not row.standing.is_outlier]
         while layer and len(found) < limit and len(seen) < MAX_WALKED:
-            prevs = [
-                prev_id
-                for row in layer
-                for prev_id in row.event.prev_events
-                if not (prev_id in seen or seen.add(prev_id))  # type: ignore[func-returns-value]
-            ]
+            cited = (prev_id for row in layer for prev_id in row.event.prev_events)
+            prevs = list(dict.fromkeys(prev_id for prev_id in cited if prev_id not in seen))
+            seen.update(prevs)
             layer = [
                 row
                 for row in await walk.rows(prevs[:MAX_WALKED])
