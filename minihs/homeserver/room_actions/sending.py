@@ -88,6 +88,8 @@ class Sending:
         target: Event | None = await self._events.maybe_event(redacts)
         if target is None or target.room_id != room_id:
             raise NotFound(f"There is no event {redacts} in this room.")
+        if target.type == "m.room.server_acl":
+            raise Forbidden("A redacted access control list lets no server in. Send another list instead.")
         if target.sender == sender:
             return
         power = await self._rooms.power_levels(room_id)

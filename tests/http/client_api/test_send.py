@@ -172,6 +172,19 @@ def test_other_peoples_events_are_redacted_by_those_with_the_power(way: str) -> 
 
 
 @pytest.mark.parametrize("way", [BY_REDACT, BY_SEND])
+def test_nobody_shuts_out_every_server_by_redacting_an_access_control_list(way: str) -> None:
+    world = RoomsWorld()
+    room_id = world.make()
+    statuses = []
+    for number, event_type in enumerate(("m.room.server_acl", "m.room.topic")):
+        sent = world.call("PUT", at(room_id, "state", event_type), ALICE, {"allow": ["*"], "topic": "x"})
+        statuses.append(redact(world, way, room_id, ALICE, sent.json["event_id"], str(number)))
+    assert refused(statuses[0]) == (403, "M_FORBIDDEN")
+    assert "Send another list" in statuses[0].json["error"]
+    assert statuses[1].status == 200
+
+
+@pytest.mark.parametrize("way", [BY_REDACT, BY_SEND])
 def test_what_is_not_in_the_room_cannot_be_redacted(way: str) -> None:
     world = RoomsWorld()
     room_id, other = world.make(), world.make()
