@@ -187,7 +187,8 @@ def _has_words(case: Evidence, words: str) -> bool:
 
 
 def _tell_case(console: Console, case: Evidence) -> None:
-    console.rule(Text(f"{case.chapter}: {case.title}"), align="left")
+    console.rule()
+    console.print(Text(f"{case.chapter}: {case.title}", style="bold"))
     for entry in case.transcript:
         console.print(Text(line(entry)), soft_wrap=True)
     for each in case.decisions:

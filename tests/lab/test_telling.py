@@ -7,7 +7,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from minihs.lab.report import Table
+from minihs.lab.evidence import Evidence
+from minihs.lab.report import Report, Table
 from minihs.lab.telling import tell_table
 
 WAYS = Table("The ways", ("way", "ghost p50", "never ended", "requests between servers", "false leaves"))
@@ -43,6 +44,24 @@ def test_a_table_that_fits_keeps_its_shape_and_one_that_does_not_is_turned() -> 
 def test_a_table_that_fits_in_no_shape_is_told_row_by_row() -> None:
     lines = told(WAYS, 34).splitlines()
     assert lines[:3] == ["The ways", "way: future, heartbeats", "  ghost p50                 12.3 s"]
+
+
+def test_a_case_is_told_under_its_whole_title() -> None:
+    """A line that is cut off would give two cases the same name."""
+    chapter, title = "a chapter with many words in its name " * 3, "with its cause"
+    case = Evidence(
+        chapter=chapter,
+        title=title,
+        found="it is so",
+        before=[],
+        after=[],
+        decisions=[],
+        traffic={},
+        transcript=[],
+    )
+    out = StringIO()
+    Report(name="n", question="q", seed=1, cases=[case]).tell(Console(file=out, width=60), story=True)
+    assert f"{chapter}: {title}".split() == out.getvalue().split("q\n")[1].split("→")[0].strip("─\n").split()
 
 
 def test_a_table_without_rows_still_has_its_headings() -> None:
