@@ -180,7 +180,9 @@ def _lanes(view: RoomView, order: Sequence[str]) -> dict[str, int]:
     return lanes
 
 
-def draw_lives(lives: Sequence[Life], until_ms: float, spans: Sequence[Span] = ()) -> str:
+def draw_lives(
+    lives: Sequence[Life], until_ms: float, spans: Sequence[Span] = (), *, styled: bool = True
+) -> str:
     """Futures as bars in time: scheduled, restarted, and what became of them; `spans` lie behind them."""
     width, label, top = 980, 190, 30 if spans else 12
     begins = min((life.moments[0].at_ms for life in lives), default=0.0)
@@ -206,7 +208,7 @@ def draw_lives(lives: Sequence[Life], until_ms: float, spans: Sequence[Span] = (
     parts.append(f'<path d="M{label} {foot}H{width - 20}" class="axis"/>')
     for index, life in enumerate(lives):
         parts.append(_life(life, top + 15 + index * 30, until_ms, x))
-    return _svg(width, foot + 26, "".join(parts))
+    return _svg(width, foot + 26, "".join(parts), STYLE if styled else "")
 
 
 def _life(life: Life, y: int, until_ms: float, x: Callable[[float], float]) -> str:

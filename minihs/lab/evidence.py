@@ -11,8 +11,9 @@ from urllib.parse import unquote
 
 import msgspec
 
+from minihs.lab.drawing import Life, Moment
 from minihs.lab.transcript import Entry
-from minihs.lab.views import RoomView, view_of
+from minihs.lab.views import RoomView, futures_of, view_of
 from minihs.lab.watching import Decision
 from minihs.lab.wire import Exchange, Traffic
 
@@ -33,6 +34,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     after: list[RoomView]
     decisions: list[Decision]
     traffic: Links
+    lives: list[Life]
+    """Of futures, from when their timers were last started."""
     transcript: list[Entry]
     on_page: bool = True
     """Whether the HTML page has it, too; the JSON has all."""
@@ -50,6 +53,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
                 {"from": source, "to": target, **msgspec.structs.asdict(traffic)}
                 for (source, target), traffic in self.traffic.items()
             ],
+            "futures": self.lives,
             "transcript": self.transcript,
         }
 
@@ -88,6 +92,7 @@ class Watch:
             after=views_of(world, self._room_id),
             decisions=decisions_about(world, {self._room_id}, since=self._decisions),
             traffic=self._since() if self._alone else self._of_the_room(),
+            lives=lives_of(world, self._room_id),
             transcript=[each for each in world.transcript.entries[self._entries :] if self._concerns(each)],
             on_page=on_page,
         )
@@ -121,6 +126,20 @@ class Watch:
 def views_of(world: World, room_id: str) -> list[RoomView]:
     """The room as each server has it that knows it."""
     return [view for name in world.servers if (view := view_of(world.server(name), room_id)) is not None]
+
+
+def lives_of(world: World, room_id: str) -> list[Life]:
+    """The futures for a room on every server, and what became of them, by true time."""
+    lives = []
+    for server in world.servers.values():
+        began_ms = world.clock.wall_ms() - world.now_ms + server.skew_ms
+        for future in futures_of(server, room_id):
+            moments = [Moment(min(world.now_ms, future.since_ts - began_ms), "scheduled")]
+            if future.outcome is not None:
+                mark = type(future.outcome).__name__.lower()
+                moments.append(Moment(min(world.now_ms, future.outcome.at_wall_ms - began_ms), mark))
+            lives.append(Life(f"{future.type.rpartition('.')[2]} of {future.owner}", tuple(moments)))
+    return lives
 
 
 def decisions_about(world: World, rooms: Collection[str], *, since: int = 0) -> list[Decision]:

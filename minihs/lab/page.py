@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from html import escape
 
-from minihs.lab.drawing import STYLE, draw_graphs
+from minihs.lab.drawing import STYLE, draw_graphs, draw_lives
 from minihs.lab.evidence import Evidence
 from minihs.lab.report import Drawing, Report, Table, Verdict, traffic_table
 from minihs.lab.transcript import Entry, clock_time, readable
@@ -69,6 +69,7 @@ MOST_ENTRIES = 150
 """In the story of a case."""
 MOST_EVENTS = 40
 """In the drawing of a case."""
+MOST_LIVES = 20
 SHOWN_BEFORE = 3
 """Of the events that were there before a case, so many are drawn. On the page; the JSON has them all."""
 
@@ -191,10 +192,22 @@ def _case(case: Evidence) -> str:
         _decisions(case.decisions, folded=False),
         _graphs("Before", case.before, skip, ()),
         _graphs("After", case.after, max(skip, len(there | now) - MOST_EVENTS), there),
+        _lives(case),
         _table(traffic_table("Traffic", case.traffic)) if case.traffic else "",
         "</details>",
     ]
     return "".join(parts)
+
+
+def _lives(case: Evidence) -> str:
+    if not case.lives:
+        return ""
+    ends = [life.moments[-1].at_ms for life in case.lives] + [entry.at_ms for entry in case.transcript[-1:]]
+    drawn = draw_lives(case.lives[:MOST_LIVES], max(ends), styled=False)
+    more = len(case.lives) - MOST_LIVES
+    rest = f", the first {MOST_LIVES} of {len(case.lives)}" if more > 0 else ""
+    title = f"Futures, from when their timers were last started{rest}"
+    return f"<figure><figcaption>{title}</figcaption>{drawn}</figure>"
 
 
 def _graphs(title: str, views: Sequence[RoomView], skip: int, known: Collection[str]) -> str:

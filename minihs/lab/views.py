@@ -126,6 +126,13 @@ def rooms_of(server: LabServer) -> list[RoomView]:
     return [view for room_id in rooms if (view := view_of(server, room_id)) is not None]
 
 
+def futures_of(server: LabServer, room_id: str) -> list[Future]:
+    """Every future for a room that the server knows yet, waiting or finalised."""
+    reader = server.database.reader
+    found: list[Future] = reader.now(FutureStore(reader).all_of_room(RoomID(room_id)))
+    return found
+
+
 def scheduled_futures(server: LabServer) -> int:
     """How many futures wait on the server."""
     reader = server.database.reader

@@ -10,7 +10,7 @@ from hashlib import sha256
 
 import msgspec
 
-from minihs.events.ids import UserID
+from minihs.events.ids import RoomID, UserID
 from minihs.futures.model import CancelRule, Future, FutureGroup, FutureID, GroupID, Millis
 from minihs.store.future_rows import (
     CANCELLED,
@@ -141,6 +141,15 @@ class FutureStore:
         """How many futures of the user are scheduled."""
         row = await self._reader.maybe("SELECT scheduled FROM future_counts WHERE owner = ?", (owner,))
         return 0 if row is None else int(row[0])
+
+    async def all_of_room(self, room_id: RoomID) -> list[Future]:
+        """Every future for a room that is known yet, of all users, in the order in which they were taken."""
+        rows = await self._reader.all(
+            f"SELECT {COLUMNS} FROM futures LEFT JOIN future_timers USING (future_id)"
+            " WHERE room_id = ? ORDER BY futures.future_id",
+            (room_id,),
+        )
+        return [future_row(row).future for row in rows]
 
     async def one_total(self) -> int:
         """How many futures of all users are scheduled."""

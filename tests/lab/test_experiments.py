@@ -133,7 +133,10 @@ def test_every_failure_of_the_field_is_told_with_its_requests_decisions_graphs_a
         assert {each.event_id for each in case.decisions} >= new, case.title
         assert case.traffic["alice", "hs1"].requests > 0
     lost, page = report.cases[1], report.to_html()
-    assert (lost.found, lost.decisions) == ("0 of 1 came", [])
+    assert (lost.found, lost.decisions, lost.lives) == ("0 of 1 came", [], [])
+    (kept,) = report.cases[0].lives
+    assert [moment.mark for moment in kept.moments] == ["scheduled", "sent"]
+    assert kept.moments[1].at_ms - kept.moments[0].at_ms == pytest.approx(3_600_000, abs=5)
     assert page.count("<details class=case>") == len(report.cases) == 28
     assert len(page) < 1_000_000
     assert len(json.loads(report.to_json())["cases"]) == len(report.cases)
