@@ -125,6 +125,14 @@ def running(user: Client) -> list[Any]:
     return listing
 
 
+def guest(world: World) -> Client:
+    """A guest of hs1."""
+    made = world["hs1"].driver.request("POST", "/_matrix/client/v3/register?kind=guest", json={})
+    somebody = world.person("guest", "hs1")
+    somebody.user_id, somebody.token = made.json["user_id"], made.json["access_token"]
+    return somebody  # type: ignore[return-value]
+
+
 def deactivate(user: Client) -> None:
     """End the account, with the password that `world` gives everybody."""
     refused = user.request("POST", "/account/deactivate", json={})

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.futures_life.owners import deactivate, error_of, merged, text
+from minihs.futures.model import Failed, Sent
+from minihs.store.writer import Batch
+from tests.futures_life.owners import deactivate, error_of, guest, merged, text
 from tests.futures_life.ways import Scene, Way, each_way, scene
-from tests.support.world import Client, World
+from tests.support.world import World
 
 __all__ = ["scene"]
 
@@ -108,14 +110,6 @@ def test_a_restricted_account_sends_nothing(way: Way, scene: Scene, standing: st
     assert scene.late() == ["free again in time"]
 
 
-def guest(world: World) -> Client:
-    """A guest of hs1."""
-    made = world["hs1"].driver.request("POST", "/_matrix/client/v3/register?kind=guest", json={})
-    somebody = world.person("guest", "hs1")
-    somebody.user_id, somebody.token = made.json["user_id"], made.json["access_token"]
-    return somebody  # type: ignore[return-value]
-
-
 @pytest.mark.parametrize("may_stay", [True, False])
 @each_way
 def test_a_guest_sends_while_guests_may_be_in_the_room(way: Way, scene: Scene, may_stay: bool) -> None:
@@ -151,4 +145,24 @@ def test_a_guests_own_join_is_judged_as_a_guests_when_it_is_sent(guests: str) ->
         assert membership == "join"
     else:
         assert (membership, error_of(visitor, delay_id)) == ("leave", "M_FORBIDDEN")
+    world.stop()
+
+
+@pytest.mark.parametrize("deactivated", [True, False])
+def test_what_outlived_its_account_is_not_sent(deactivated: bool) -> None:
+    """A future that is stored while its owner is being deactivated."""
+    world = World("hs1")
+    server = world["hs1"]
+    alice, bob = server.user("alice"), server.user("bob")
+    room_id = alice.create_room()
+    bob.join(room_id)
+    delay_id = merged(bob, room_id, 1_000)
+    if deactivated:
+        batch = Batch()
+        server.parts.accounts.users._store.deactivate(batch, bob.user_id, 0)
+        server.parts.writer.submit(batch)
+    world.advance(2_000)
+    assert [event["type"] for event in alice.messages(room_id)].count("m.room.message") == 1 - deactivated
+    explained = world.run(server.parts.futures_administration.one(delay_id))
+    assert isinstance(explained.future.outcome, Failed if deactivated else Sent)
     world.stop()

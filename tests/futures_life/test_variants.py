@@ -15,6 +15,7 @@ from tests.futures_life.owners import (
     asking,
     error_of,
     finalised,
+    guest,
     merged,
     query,
     text,
@@ -107,6 +108,22 @@ def test_a_member_event_is_judged_when_it_is_scheduled_too(worlds: list[World]) 
     assert asking(alice, room_id, 1_000, {"membership": "leave"}, **kick).status == 200
     world.advance(1_500)
     assert alice.state(room_id)["m.room.member", carol.user_id]["content"]["membership"] == "leave"
+
+
+@pytest.mark.parametrize(("guest_access", "status"), [("can_join", 200), ("forbidden", 403)])
+def test_that_guests_are_kept_out_is_a_matter_of_rights_at_scheduling_too(
+    worlds: list[World], guest_access: str, status: int
+) -> None:
+    world = world_of(worlds, "hs1", authorisation="both")
+    room_id, (alice,) = members(world, "alice")
+    visitor = guest(world)
+    alice.set_state(room_id, "m.room.guest_access", {"guest_access": "can_join"})
+    visitor.join(room_id)
+    visitor.leave(room_id)
+    alice.set_state(room_id, "m.room.guest_access", {"guest_access": guest_access})
+    back = {"membership": "join"}
+    reply = asking(visitor, room_id, 1_000, back, type="m.room.member", state_key=visitor.user_id)
+    assert reply.status == status, reply.json
 
 
 def test_what_may_come_to_be_is_no_matter_of_rights_at_scheduling(worlds: list[World]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
+from minihs.rooms.state_map import StateChange
 from tests.support.future_server import FutureServer
 
 ALICE, BOB = "@alice:hs1", "@bob:hs1"
@@ -53,6 +55,22 @@ def test_state_of_its_owner_does_not(server: FutureServer) -> None:
     delay_id = by_query(server, room_id)
     put_state(server, room_id, ALICE)
     assert "finalised" not in server.lookup(delay_id)
+
+
+@pytest.mark.parametrize(("sender", "ended"), [(BOB, True), (ALICE, False)])
+def test_state_that_came_back_with_another_event_ends_a_future_like_newer_state(
+    server: FutureServer, sender: str, ended: bool
+) -> None:
+    room_id = room_with_bob(server)
+    put_state(server, room_id, sender)
+    delay_id = by_query(server, room_id)
+    back = next(one.event for one in server.observer.committed if one.event.type == "m.call.member")
+    server.send(room_id, ALICE)
+    change = StateChange(("m.call.member", "call"), None, back.event_id)
+    resolving = replace(server.observer.committed[-1], state_changes=(change,))
+    server.futures._steps.event_committed(resolving)
+    server.settle()
+    assert ("finalised" in server.lookup(delay_id)) == ended
 
 
 def test_newer_state_wins_against_a_timer_that_rings_at_that_moment(server: FutureServer) -> None:

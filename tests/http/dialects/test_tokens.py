@@ -377,6 +377,14 @@ class TestListing:
         assert server.get(f"{C}/v1/future").json == []
 
 
+def test_what_has_no_delay_id_for_its_owner_is_not_shown_by_one(server: FutureServer) -> None:
+    assert future(server, server.create()).status == 200
+    ((delay_id,),) = server.database.writing.execute("SELECT delay_id FROM futures")
+    assert server.get(f"{C}/v1/delayed_events/{delay_id}").status == 404
+    listed = server.get(f"{U}/delayed_events?delay_id={delay_id}").json
+    assert listed["scheduled"] == listed["finalised"] == []
+
+
 class TestLockout:
     @pytest.mark.parametrize("rate_limits", [True, False])
     def test_five_unknown_tokens_in_a_row_lock_an_address_out(self, rate_limits: bool) -> None:
