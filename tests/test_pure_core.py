@@ -11,7 +11,7 @@ import minihs
 PURE = ("events", "futures", "rooms")
 ALLOWED = {
     *("__future__", "binascii", "collections", "contextlib", "dataclasses", "enum", "functools", "hashlib"),
-    *("heapq", "ipaddress", "itertools", "math", "re", "types", "typing"),
+    *("heapq", "ipaddress", "itertools", "math", "operator", "re", "types", "typing"),
     *("canonicaljson", "immutables", "msgspec", "nacl", "signedjson", "unpaddedbase64"),
 }
 """Arithmetic, data and cryptography: nothing that reads, waits, writes or asks what time it is."""
