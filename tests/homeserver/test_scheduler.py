@@ -35,6 +35,7 @@ class Bench:
         self.begun: list[tuple[FutureID, bool]] = []
         self.open: list[Deferred[None]] = []
         self.hold = False
+        self.takes_ms = 0
         writer = Writer(database.writing, clock=self.clock, workers=InlineWorkers(), on_fatal=pytest.fail)
         self.scheduler = Scheduler(
             clock=self.clock, steady=self.steady, due_times=self.due_times, sender=self, writer=writer
@@ -43,6 +44,7 @@ class Bench:
 
     async def when_due(self, future_id: FutureID, *, overdue: bool = False) -> None:
         self.begun.append((future_id, overdue))
+        self.clock.rightNow += self.takes_ms / 1000
         if self.hold:
             waiting: Deferred[None] = Deferred()
             self.open.append(waiting)
@@ -99,6 +101,28 @@ def test_others_get_their_turn_between_slices_of_a_burst() -> None:
     bench.turns()
     assert len(bench.begun) == 100
     assert seen == [SLICE_SENDS]
+
+
+def test_a_slice_of_sends_that_take_their_time_ends_sooner() -> None:
+    bench = Bench()
+    bench.takes_ms = 3
+    for number in range(1, 11):
+        bench.set(10, number)
+    seen: list[int] = []
+    bench.clock.callLater(0.010, lambda: seen.append(len(bench.begun)))
+    bench.clock.advance(0.010)
+    bench.turns()
+    assert len(bench.begun) == 10
+    assert seen == [2], "SLICE_MS is 5"
+
+
+def test_what_is_to_be_tried_again_rings_though_nothing_else_waits() -> None:
+    bench = Bench()
+    bench.due_times.again(bench.start_ms + 50, FutureID(1))
+    bench.clock.advance(0.049)
+    assert bench.begun == []
+    bench.clock.advance(0.001)
+    assert bench.begun == [(1, False)]
 
 
 def test_sends_that_wait_for_the_disk_are_bounded() -> None:
