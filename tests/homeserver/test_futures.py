@@ -361,6 +361,18 @@ def test_an_outcome_is_not_told_before_its_event_is_shown(server: FutureServer) 
     assert response.json["finalised"]["event_id"] == server.sent(room_id)[0].event_id
 
 
+def test_what_follows_from_an_outcome_is_not_answered_before_that_is_durable(server: FutureServer) -> None:
+    path = f"{C}/v1/delayed_events/{server.schedule(server.create(), 10_000)}"
+    server.hold_writer()
+    asked = []
+    for action in ("cancel", "cancel", "send"):
+        asked.append(server.http.start("POST", f"{path}/{action}", json={}, token="alice"))
+        server.settle()
+    assert [connection.take() for connection in asked] == [None, None, None]
+    server.release_writer()
+    assert [server.http.finish(connection).status for connection in asked] == [200, 200, 409]
+
+
 def test_what_is_due_at_once_in_one_room_does_not_wait_for_one_commit_after_another(
     server: FutureServer,
 ) -> None:
