@@ -6,7 +6,9 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from minihs.events.ids import UserID
+from minihs.futures.model import FutureID
 from minihs.futures.policies import FutureLimits
+from minihs.store.future_rows import Payload
 from tests.support.future_server import C, FutureServer
 
 ALICE, BOB = "@alice:hs1", "@bob:hs1"
@@ -157,3 +159,30 @@ def test_deactivation_cancels_everything_of_the_user_and_nothing_else(server: Fu
     server.pass_ms(10_000)
     assert [event.sender for event in server.sent(room_id)] == [ALICE]
     assert all("finalised" in server.lookup(delay_id, "bob") for delay_id in of_bob)
+
+
+def test_deactivation_waits_for_an_event_that_is_being_made(
+    server: FutureServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room_id = server.create()
+    path = f"{C}/v1/delayed_events/{server.schedule(room_id, 10_000)}/send"
+    store = server.future_service.store
+    read = store.one_payload
+    told: Deferred[None] = Deferred()
+
+    async def read_and_tell_late(future_id: FutureID) -> Payload:
+        await told
+        return await read(future_id)
+
+    monkeypatch.setattr(store, "one_payload", read_and_tell_late)
+    sending = server.http.start("POST", path, json={}, token="alice")
+    server.settle()
+    ended: list[object] = []
+    Deferred.fromCoroutine(server.futures.cancel_all(ALICE)).addBoth(ended.append)
+    server.settle()
+    assert ended == []
+    told.callback(None)
+    assert server.http.finish(sending).status == 200
+    server.settle()
+    assert ended == [None]
+    assert len(server.sent(room_id)) == 1
