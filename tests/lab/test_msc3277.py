@@ -35,6 +35,16 @@ def timeline(person: Client, room_id: str) -> list[str]:
 
 
 @IN_GRAPH
+def test_servers_that_know_it_say_so_in_their_versions_and_others_do_not(way: Way) -> None:
+    def says(way: Way) -> bool:
+        versions = scene("versions", way).alice.get("/_matrix/client/versions")
+        return bool(versions["unstable_features"].get("org.matrix.msc3277", False))
+
+    assert says(way)
+    assert not says(FUTURES)
+
+
+@IN_GRAPH
 def test_it_is_in_the_graph_at_once_and_shown_at_its_time_with_that_time_and_a_mark(way: Way) -> None:
     here, event_id = waiting(way)
     due_ms = here.alice.server.clock.wall_ms() + DELAY_MS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from minihs.lab.experiments.presigned_call import CALL, PresignedCall, Signed
+from minihs.lab.http_client import in_path
 from minihs.lab.proposals.msc4080 import ClientKey, key_of
 
 MINUTE_MS = 60_000
@@ -28,6 +29,18 @@ def test_making_an_event_adds_nothing_to_the_room_and_gives_it_without_signature
     assert ended(call, room_id, signed) == []
     assert call.view("hs1", room_id).row(signed.event_id) is None
     assert list(signed.pdu["signatures"]) == [call.alice.user_id]
+
+
+def test_its_endpoints_have_the_unstable_paths_of_the_proposal_too() -> None:
+    call, room_id, _signed = scene()
+    root = "/_matrix/client/unstable/org.matrix.msc4080"
+    path = f"{root}/rooms/{in_path(room_id)}/state/{CALL}/{in_path(call.alice.user_id)}"
+    made = call.alice.put(path, {"to": "sign"})
+    assert made["pdu"]["content"] == {"to": "sign"}
+    answer = call.bob.request("PUT", f"{root}/send_pdus/1", json={})
+    assert (answer.status, answer.errcode) == (405, "M_UNRECOGNIZED")
+    nothing = call.bob.request("POST", f"{root}/send_pdus/1", json={"pdus": []})
+    assert nothing.errcode != "M_UNRECOGNIZED"
 
 
 def test_what_is_handed_over_at_once_is_sent_at_once_to_every_server() -> None:

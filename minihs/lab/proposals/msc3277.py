@@ -53,6 +53,9 @@ class ScheduledMessages(Unmoved, QuietDialect):
     def policies(self) -> Policies:
         return Policies(judge=WithholdingJudge(self), dialects=lambda _futures: (self,), sight=self)
 
+    def unstable_features(self) -> Mapping[str, bool]:
+        return {"org.matrix.msc3277": True}
+
     def run_on(self, server: LabServer) -> None:
         """Take up what was withheld before this process began."""
         self._server = server

@@ -52,6 +52,7 @@ MEMBER = "m.room.member"
 PREFIX, VERSION = "key=", "1"
 KEY_ID = f"ed25519:{VERSION}"
 PDU = "org.matrix.msc4080.pdu"
+UNSTABLE = "/_matrix/client/unstable/org.matrix.msc4080"
 """Where a future holds the event that somebody has signed."""
 TOKENS = ("send", "cancel", "refresh")
 
@@ -129,19 +130,18 @@ class ClientSignedEvents(Unmoved, QuietDialect):
         self._server = server
 
     def endpoints(self) -> Sequence[Endpoint]:
-        room = "/_matrix/client/v4/rooms/{room_id}"
         return (
-            _put(f"{room}/send/{{event_type}}/{{txn_id}}", self.make),
-            _put(f"{room}/state/{{event_type}}/{{state_key}}", self.make),
+            _put("/rooms/{room_id}/send/{event_type}/{txn_id}", self.make),
+            _put("/rooms/{room_id}/state/{event_type}/{state_key}", self.make),
             Endpoint(
                 method="POST",
-                paths=("/_matrix/client/v1/send_pdus/{txn_id}",),
+                paths=("/_matrix/client/v1/send_pdus/{txn_id}", f"{UNSTABLE}/send_pdus/{{txn_id}}"),
                 access=Access.USER,
                 handler=self.send_pdus,
             ),
             Endpoint(
                 method="POST",
-                paths=("/_matrix/client/unstable/org.matrix.msc4080/future/{token}",),
+                paths=(f"{UNSTABLE}/future/{{token}}",),
                 access=Access.OPEN,
                 handler=self.redeem,
             ),
@@ -275,4 +275,5 @@ class ClientSignedEvents(Unmoved, QuietDialect):
 
 
 def _put(path: str, handler: Any) -> Endpoint:
-    return Endpoint(method="PUT", paths=(path,), access=Access.USER, handler=handler)
+    paths = (f"/_matrix/client/v4{path}", f"{UNSTABLE}{path}")
+    return Endpoint(method="PUT", paths=paths, access=Access.USER, handler=handler)
