@@ -2,23 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
-from minihs.events.ids import RoomID, UserID
-from minihs.events.versions import ROOM_VERSIONS
-from minihs.homeserver.errors import (
-    Unavailable,
-)
-from tests.support.rooms_world import RoomsWorld
-
-ALICE, BOB, CAROL, GUEST = (
-    UserID("@alice:hs1"),
-    UserID("@bob:hs1"),
-    UserID("@carol:hs2"),
-    UserID("@guest:hs1"),
-)
-AFAR = RoomID("!room:hs3")
-EVERY_VERSION = pytest.mark.parametrize("version", ROOM_VERSIONS)
+from minihs.homeserver.errors import Unavailable
+from tests.support.rooms_world import AFAR, ALICE, BOB, RoomsWorld
 
 
 def test_a_changed_profile_is_sent_into_every_joined_room_once() -> None:

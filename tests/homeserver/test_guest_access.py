@@ -4,21 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from minihs.events.ids import RoomID, UserID
-from minihs.events.versions import ROOM_VERSIONS
 from minihs.homeserver.errors import (
     Forbidden,
 )
-from tests.support.rooms_world import RoomsWorld
-
-ALICE, BOB, CAROL, GUEST = (
-    UserID("@alice:hs1"),
-    UserID("@bob:hs1"),
-    UserID("@carol:hs2"),
-    UserID("@guest:hs1"),
-)
-AFAR = RoomID("!room:hs3")
-EVERY_VERSION = pytest.mark.parametrize("version", ROOM_VERSIONS)
+from tests.support.rooms_world import ALICE, BOB, GUEST, RoomsWorld
 
 
 def test_guests_join_only_rooms_that_let_them_in() -> None:

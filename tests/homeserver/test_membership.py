@@ -16,15 +16,8 @@ from minihs.homeserver.errors import (
     UnknownRoom,
 )
 from minihs.homeserver.member_change import MemberChange
-from tests.support.rooms_world import RoomsWorld
+from tests.support.rooms_world import AFAR, ALICE, BOB, CAROL, RoomsWorld
 
-ALICE, BOB, CAROL, GUEST = (
-    UserID("@alice:hs1"),
-    UserID("@bob:hs1"),
-    UserID("@carol:hs2"),
-    UserID("@guest:hs1"),
-)
-AFAR = RoomID("!room:hs3")
 EVERY_VERSION = pytest.mark.parametrize("version", ROOM_VERSIONS)
 
 

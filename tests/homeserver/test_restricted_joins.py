@@ -6,23 +6,13 @@ from typing import Any
 
 import pytest
 
-from minihs.events.ids import RoomID, UserID
 from minihs.events.versions import ROOM_VERSIONS
 from minihs.homeserver.errors import (
     Forbidden,
     UnableToAuthoriseJoin,
     UnableToGrantJoin,
 )
-from tests.support.rooms_world import RoomsWorld
-
-ALICE, BOB, CAROL, GUEST = (
-    UserID("@alice:hs1"),
-    UserID("@bob:hs1"),
-    UserID("@carol:hs2"),
-    UserID("@guest:hs1"),
-)
-AFAR = RoomID("!room:hs3")
-EVERY_VERSION = pytest.mark.parametrize("version", ROOM_VERSIONS)
+from tests.support.rooms_world import ALICE, BOB, CAROL, RoomsWorld
 
 
 @pytest.mark.parametrize("version", [name for name, row in ROOM_VERSIONS.items() if row.restricted_joins])

@@ -11,14 +11,13 @@ from typing import Any
 from urllib.parse import quote
 
 from minihs.events.event import Event
-from minihs.events.ids import DeviceID, EventID, RoomAlias, RoomID, ServerName, UserID, server_name_of
+from minihs.events.ids import DeviceID, EventID, RoomAlias, RoomID, ServerName, UserID
 from minihs.events.versions import ROOM_VERSIONS
 from minihs.federation.remote_lookups import ToldSpace
 from minihs.homeserver.accounts.invite_permission import InvitePermission
 from minihs.homeserver.accounts.sessions import Requester, UnknownToken
 from minihs.homeserver.elsewhere.protocols import AliasTarget
 from minihs.homeserver.elsewhere.server_acls import ServerACLs
-from minihs.homeserver.errors import Unavailable
 from minihs.homeserver.history.event_format import EventFormat
 from minihs.homeserver.member_change import MemberChange
 from minihs.homeserver.room_actions.guest_access import GuestAccess
@@ -50,6 +49,11 @@ from minihs.store.transactions import TransactionStore
 from minihs.store.writer import Batch, Writer
 from tests.support.http import HttpDriver, Response
 from tests.support.room_service import RoomServer
+
+ALICE, BOB, GUEST = UserID("@alice:hs1"), UserID("@bob:hs1"), UserID("@guest:hs1")
+CAROL = UserID("@carol:hs2")
+AFAR = RoomID("!room:hs3")
+"""A room that is not here."""
 
 
 class Tokens:
@@ -274,4 +278,4 @@ def refused(response: Response) -> tuple[int, str | None]:
     return response.status, response.errcode
 
 
-__all__ = ["Elsewhere", "RoomsWorld", "Unavailable", "at", "refused", "server_name_of"]
+__all__ = ["AFAR", "ALICE", "BOB", "CAROL", "GUEST", "Elsewhere", "RoomsWorld", "at", "refused"]

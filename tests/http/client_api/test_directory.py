@@ -8,7 +8,8 @@ import pytest
 
 from minihs.events.ids import RoomID, ServerName
 from minihs.homeserver.elsewhere.protocols import AliasTarget
-from tests.support.rooms_world import RoomsWorld, Unavailable, at, refused
+from minihs.homeserver.errors import Unavailable
+from tests.support.rooms_world import RoomsWorld, at, refused
 
 ALICE, BOB, ADMIN, GUEST = "@alice:hs1", "@bob:hs1", "@admin:hs1", "@guest:hs1"
 PUB = "/directory/room/%23pub%3Ahs1"

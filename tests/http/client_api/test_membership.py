@@ -9,7 +9,8 @@ import pytest
 from minihs.events.ids import RoomID, ServerName
 from minihs.federation.client import RemoteRefusal
 from minihs.homeserver.elsewhere.protocols import AliasTarget
-from tests.support.rooms_world import RoomsWorld, Unavailable, at, refused
+from minihs.homeserver.errors import Unavailable
+from tests.support.rooms_world import RoomsWorld, at, refused
 
 ALICE, BOB, GUEST = "@alice:hs1", "@bob:hs1", "@guest:hs1"
 V12_ROOM = "!31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH3ogLM"

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from minihs.events.versions import ROOM_VERSIONS
-from tests.support.rooms_world import RoomsWorld, Unavailable, at, refused
+from minihs.homeserver.errors import Unavailable
+from tests.support.rooms_world import RoomsWorld, at, refused
 
 ALICE, BOB = "@alice:hs1", "@bob:hs1"
 
