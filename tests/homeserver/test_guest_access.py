@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minihs.homeserver.errors import (
-    Forbidden,
-)
+from minihs.homeserver.errors import Forbidden
 from tests.support.rooms_world import ALICE, BOB, GUEST, RoomsWorld
 
 
