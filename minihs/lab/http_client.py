@@ -109,8 +109,10 @@ class _Connection(Protocol):
     def __init__(self) -> None:
         self._buffer = b""
         self._waiting: Deferred[Response] | None = None
+        self._asked_head = False
 
     def ask(self, data: bytes) -> Deferred[Response]:
+        self._asked_head = data.startswith(b"HEAD ")
         self._waiting = Deferred(self._given_up)
         cast(Any, self.transport).write(data)
         return self._waiting
@@ -133,6 +135,8 @@ class _Connection(Protocol):
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         chunked = "chunked" in headers.get("transfer-encoding", "").lower()
         length = chunks_length(rest) if chunked else int(headers.get("content-length", "0"))
+        if self._asked_head:  # it has no body, whatever it says (RFC 9110, 9.3.2)
+            chunked, length = False, 0
         if length is None or len(rest) < length:
             return
         body = join_chunks(rest[:length]) if chunked else rest[:length]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from minihs.futures.model import FutureID
@@ -9,8 +10,10 @@ from minihs.lab.conditions import Link
 from minihs.lab.transcript import clock_time
 from minihs.store.destinations import DestinationStore
 from minihs.store.futures import FutureStore
+from minihs.store.reader import Reader
 
 if TYPE_CHECKING:
+    from minihs.lab.servers import LabServer
     from minihs.lab.world import World
 
 MOST = 8
@@ -30,8 +33,9 @@ def pending_report(world: World) -> str:
     ]
     lines += _more(len(waiting))
     for server in world.servers.values():
-        lines += _unsent(server, world.now_ms)
-        lines += _futures(server, world.now_ms)
+        reader, moment = server.database.reader, _moments(server, world.now_ms)
+        lines += unsent(server.name, reader, moment)
+        lines += scheduled(server.name, reader, moment)
     timers = list(world.clock.waiting())
     for timer in timers[:MOST]:
         lines.append(f"  at {clock_time(timer.due_us / 1000)}: {_name(timer.call, timer.args)}")
@@ -49,38 +53,34 @@ def _links(world: World) -> list[str]:
     ]
 
 
-def _unsent(server: Any, now_ms: float) -> list[str]:
-    """Who has not got what a server has for others, and since when it fails."""
-    reader = server.database.reader
+def unsent(name: str, reader: Reader, moment: Callable[[int], str]) -> list[str]:
+    """Who has not got what a server has for others, and since when it fails. `moment` tells what a wall time
+    of the server is in the world's."""
     store = DestinationStore(reader)
     failing = {row.server_name: row for row in reader.now(store.all_failing())}
     lines = []
-    for name in reader.now(store.all_with_pending()):
-        why, row = "", failing.get(name)
+    for other in reader.now(store.all_with_pending()):
+        why, row = "", failing.get(other)
         if row is not None and row.failing_since_ms is not None and row.retry_at_ms is not None:
-            since, again = (
-                _moment(server, wall_ms, now_ms) for wall_ms in (row.failing_since_ms, row.retry_at_ms)
-            )
+            since, again = moment(row.failing_since_ms), moment(row.retry_at_ms)
             why = f": it fails since {since} and is tried again at {again}"
-        lines.append(f"  {server.name} has events that {name} has not got{why}")
+        lines.append(f"  {name} has events that {other} has not got{why}")
     return lines[:MOST] + _more(len(lines))
 
 
-def _futures(server: Any, now_ms: float) -> list[str]:
-    store = FutureStore(server.database.reader)
-    due = server.database.reader.now(store.all_due_after((-1, FutureID(0)), MOST + 1))
+def scheduled(name: str, reader: Reader, moment: Callable[[int], str]) -> list[str]:
+    """How many futures a server has, and when the first is due."""
+    due = reader.now(FutureStore(reader).all_due_after((-1, FutureID(0)), MOST + 1))
     if not due:
         return []
     count = str(len(due)) if len(due) <= MOST else f"more than {MOST}"
     things = "future" if len(due) == 1 else "futures"
-    return [
-        f"  {server.name} has {count} {things} scheduled, due at {_moment(server, due[0][0], now_ms)} first"
-    ]
+    return [f"  {name} has {count} {things} scheduled, due at {moment(due[0][0])} first"]
 
 
-def _moment(server: Any, wall_ms: int, now_ms: float) -> str:
-    """When a server's wall clock shows this, in the world's time."""
-    return clock_time(max(0.0, now_ms + (wall_ms - server.clock.wall_ms()) / server.rate))
+def _moments(server: LabServer, now_ms: float) -> Callable[[int], str]:
+    here_ms = server.clock.wall_ms()
+    return lambda wall_ms: clock_time(max(0.0, now_ms + (wall_ms - here_ms) / server.rate))
 
 
 def _name(call: Any, args: Any) -> str:

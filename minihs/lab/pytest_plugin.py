@@ -25,7 +25,7 @@ class Minihs:
 
     def __init__(self) -> None:
         self._worlds: list[World] = []
-        self._loopbacks: list[Loopback] = []
+        self._loopbacks: dict[tuple[int, str], Loopback] = {}
         self._lock = threading.RLock()
 
     def world(self, *servers: str, **details: Any) -> World:
@@ -41,23 +41,29 @@ class Minihs:
 
         From now on move that world's time by `advance` here only.
         """
+        listening = self._loopbacks.get((id(world), server))
+        if listening is not None:
+            return listening.url
         if world.real:
             return "http://{}:{}".format(*world.server(server).client_at)
         from minihs.lab.loopback import Loopback
 
         with self._lock:
             loopback = Loopback(world, server, self._lock)
-        self._loopbacks.append(loopback)
+        self._loopbacks[id(world), server] = loopback
         return loopback.url
 
     def advance(self, world: World, **durations: float) -> None:
         """Let time pass in a world whose servers listen."""
         with self._lock:
             world.advance(**durations)
+        for (of, _), loopback in self._loopbacks.items():
+            if of == id(world):
+                loopback.flush()
 
     def close(self) -> None:
         """Take everything down."""
-        for loopback in self._loopbacks:
+        for loopback in self._loopbacks.values():
             loopback.close()
         for world in self._worlds:
             world.stop()

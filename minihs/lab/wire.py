@@ -167,14 +167,19 @@ class _Reading:
         self._source = source
         self._target = target
         self._waiting: list[Exchange] = []
-        self._requests = _Messages(self._request)
-        self._answers = _Messages(self._answer)
+        self._requests = _Messages(self._request, _content_length)
+        self._answers = _Messages(self._answer, self._answer_length)
 
     def sent(self, data: bytes) -> None:
         self._requests.feed(data)
 
     def answered(self, data: bytes) -> None:
         self._answers.feed(data)
+
+    def _answer_length(self, head: bytes) -> int | None:
+        """The length of an answer's body: that to HEAD has none, whatever it says (RFC 9110, 9.3.2)."""
+        asked_head = bool(self._waiting) and self._waiting[0].method == "HEAD"
+        return 0 if asked_head else _content_length(head)
 
     def _request(self, head: bytes, body: bytes, count: int) -> None:
         exchange = self._log.begun(self._source, self._target, head)
@@ -196,15 +201,27 @@ class _Reading:
 
 
 class _Messages:
-    """Cuts one direction of a connection into HTTP messages: `each(head, body, bytes in all)`."""
+    """Cuts one direction of a connection into HTTP messages: `each(head, body, bytes in all)`. `length` is
+    that of the body behind a head. After something that is no HTTP nothing is read."""
 
-    def __init__(self, each: Callable[[bytes, bytes, int], None]) -> None:
+    def __init__(
+        self, each: Callable[[bytes, bytes, int], None], length: Callable[[bytes], int | None]
+    ) -> None:
         self._each = each
+        self._length = length
+        self._lost = False
         self._buffer = b""
         self._head: bytes | None = None
         self._body_length: int | None = 0
 
     def feed(self, data: bytes) -> None:
+        if not self._lost:
+            try:
+                self._read(data)
+            except (ValueError, IndexError):
+                self._lost, self._buffer = True, b""
+
+    def _read(self, data: bytes) -> None:
         self._buffer += data
         while True:
             if self._head is None:
@@ -212,7 +229,7 @@ class _Messages:
                 if not separator:
                     return
                 self._head, self._buffer = head, rest
-                self._body_length = _content_length(head)
+                self._body_length = self._length(head)
             length = self._body_length
             if length is None:
                 length = chunks_length(self._buffer)

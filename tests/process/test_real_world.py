@@ -9,6 +9,7 @@ from urllib.request import urlopen
 import pytest
 
 from minihs.lab import World
+from minihs.lab.driving import NeverHappened
 from minihs.lab.experiments import run_experiment
 from minihs.lab.handles import Plan, schedule
 from minihs.lab.http_client import RequestFailed
@@ -122,6 +123,30 @@ def test_servers_crash_start_skew_and_slow_down() -> None:
             alice.send(room_id, "never answered")
         world["hs1"].restart()
         assert "never answered" not in alice.bodies(room_id)
+    with pytest.raises(RuntimeError, match="This world has ended"):
+        alice.bodies(room_id)
+
+
+def test_what_takes_a_day_is_waited_for_in_seconds_and_what_never_comes_says_what_was_pending() -> None:
+    with World("hs1", real=True) as world:
+        alice = world.user("alice", on="hs1")
+        room_id = alice.create_room()
+        content = {"msgtype": "m.text", "body": "later"}
+        plan = Plan(room_id=room_id, type="m.room.message", content=content, delay_ms=86_400_000)
+        schedule(alice, plan)
+        with pytest.raises(NeverHappened) as caught:
+            world.run_until(lambda: False, what="a miracle", within=5_000)
+        told = str(caught.value)
+        assert told.startswith("a miracle did not happen within 5 s.")
+        assert "hs1 has 1 future scheduled, due at 1d 00:00:" in told
+        began_ms = world.now_ms
+        world.until_seen(lambda: "later" in alice.bodies(room_id), what="the future", within=2 * 86_400_000)
+        assert 86_000_000 < world.now_ms - began_ms < 110_000_000
+        with pytest.raises(NotInRealWorlds, match="`snapshot` is in this process"):
+            world["hs1"].snapshot()
+        with pytest.raises(UnknownName, match="no server called 'hs9'"):
+            world.traffic(["hs9"])
+        assert world.traffic([]).requests == 0
 
 
 def test_what_real_worlds_cannot_do_is_said_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:

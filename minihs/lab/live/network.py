@@ -22,7 +22,6 @@ from zope.interface import implementer
 from minihs.lab.conditions import Link, Path
 from minihs.lab.live.busy import Busy
 from minihs.lab.live.faults import FaultTable, Ways
-from minihs.lab.memory_network import Connected
 from minihs.lab.wire import WireLog
 from minihs.platform.clock import Clock, sleep
 from minihs.platform.network import Network, Resolver
@@ -135,30 +134,6 @@ class FaultyNetwork:
             link.conditions_changed()
 
 
-class _Reader:
-    """Reads along until something comes that is no HTTP."""
-
-    def __init__(self, reading: Connected) -> None:
-        self._reading = reading
-        self._lost = False
-
-    def sent(self, data: bytes) -> None:
-        self._feed(self._reading.sent, data)
-
-    def answered(self, data: bytes) -> None:
-        self._feed(self._reading.answered, data)
-
-    def ended(self) -> None:
-        self._reading.ended()
-
-    def _feed(self, read: Callable[[bytes], None], data: bytes) -> None:
-        if not self._lost:
-            try:
-                read(data)
-            except (ValueError, IndexError):
-                self._lost = True
-
-
 class _Faulty(ProtocolWrapper):
     """A connection whose bytes take the ways of another server; `sent` are ours, `got` theirs."""
 
@@ -237,7 +212,7 @@ class _Outgoing(_Faulty):
         self.twin: Any = None
         self._server = ways.names[0]
         self._asking: int | None = None
-        self._reading = _Reader(network.wire.connected(network.me, self._server, 0))
+        self._reading = network.wire.connected(network.me, self._server, 0)
 
     def wrote(self, data: bytes) -> None:
         if self._asking is None:
@@ -274,7 +249,7 @@ class _Incoming(_Faulty):
         self._head = b""
         self._known = False
         self.route(network.table.ways(UNKNOWN))
-        self._reading = _Reader(network.wire.connected(UNKNOWN, network.me, 0))
+        self._reading = network.wire.connected(UNKNOWN, network.me, 0)
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         if not self._known:
@@ -301,7 +276,7 @@ class _Incoming(_Faulty):
         if found is not None:
             self._known = True
             name = found[1].decode("latin-1")
-            self._reading = _Reader(self._network.wire.connected(name, self._network.me, 0))
+            self._reading = self._network.wire.connected(name, self._network.me, 0)
             self.route(self._network.table.ways(name))
 
 

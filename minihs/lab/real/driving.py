@@ -26,6 +26,11 @@ class RealDriver:
         self._reactor: Any = reactor
         self._clock = clock
         self._pending = pending
+        self._ended = False
+
+    def end(self) -> None:
+        """Nothing is driven any more."""
+        self._ended = True
 
     def advance(self, ms: float) -> None:
         """Let so much time pass."""
@@ -50,9 +55,19 @@ class RealDriver:
 
     def run(self, work: Coroutine[Any, Any, T], within_ms: float, what: str) -> T:
         """The result (or the error) of a coroutine."""
+        try:
+            self._check()
+        except RuntimeError:
+            work.close()  # it would connect
+            raise
         return self.result(Deferred.fromCoroutine(work), within_ms, what)
 
+    def _check(self) -> None:
+        if self._ended:
+            raise RuntimeError("This world has ended: its processes are gone.")
+
     def _until(self, condition: Callable[[], bool], within_ms: float) -> bool:
+        self._check()
         ends_ms = self._clock.monotonic_ms() + within_ms
         while not condition():
             left_s = (ends_ms - self._clock.monotonic_ms()) / 1000

@@ -56,7 +56,7 @@ class RealLinks:
     def cuts(self) -> list[str]:
         """The ways that are cut, in words."""
         ways = sorted(self._ways.items())
-        return [f"the way {one} → {other} is {way.cut}" for (one, other), way in ways if way.cut]
+        return [f"  the way {one} → {other} is {way.cut}" for (one, other), way in ways if way.cut]
 
     def faults(self, server: RealServer) -> dict[str, Faults]:
         """What the laboratory of a server is told of every other, by server name."""

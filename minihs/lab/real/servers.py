@@ -17,10 +17,12 @@ import msgspec
 
 from minihs.lab.http_client import HttpClient
 from minihs.lab.live.bench import Kept, Opened
-from minihs.lab.real import NotInRealWorlds
+from minihs.lab.pending import scheduled, unsent
+from minihs.lab.real import NotInRealWorlds, NotThere
 from minihs.lab.real.synapse_process import SynapseProcess
 from minihs.lab.real.synapse_views import synapse_view
 from minihs.lab.servers import counted
+from minihs.lab.transcript import clock_time
 from minihs.lab.views import RoomView, read_view
 from minihs.processes import ServerProcess
 from minihs.store.reader import Reader
@@ -96,6 +98,17 @@ class RealServer:
         """What it believes of a room; None when it does not know it."""
         raise NotImplementedError
 
+    def pending(self, now_ms: float) -> list[str]:  # noqa: ARG002
+        """What it has to do yet, in words."""
+        return []
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name in RealServer.__annotations__:
+            raise AttributeError(name)
+        raise NotThere(
+            f"`{name}` is in this process for servers of virtual worlds only; {self.name} is another."
+        )
+
     def _refuse(self, what: str) -> NoReturn:
         raise NotInRealWorlds(f"{self.name} is a Synapse: it has no laboratory, and {what}.")
 
@@ -163,6 +176,16 @@ class MinihsServer(RealServer):
     def room_view(self, room_id: str) -> RoomView | None:
         with closing(_read_only(self.process.data_dir / "minihs.db")) as connection:
             return read_view(self.name, Reader(connection), room_id)
+
+    def pending(self, now_ms: float) -> list[str]:
+        here_ms = self.world.clock.wall_ms() + self.skew_ms
+
+        def moment(wall_ms: int) -> str:
+            return clock_time(max(0.0, now_ms + wall_ms - here_ms))
+
+        with closing(_read_only(self.process.data_dir / "minihs.db")) as connection:
+            reader = Reader(connection)
+            return [*unsent(self.name, reader, moment), *scheduled(self.name, reader, moment)]
 
 
 class SynapseServer(RealServer):
