@@ -36,7 +36,8 @@ from minihs.lab.experiments import run_experiment
 from minihs.lab.yielding import everywhere
 name, stores = sys.argv[1:]
 with everywhere() if stores == "yields" else nullcontext():
-    sys.stdout.buffer.write(run_experiment(name, seed=3, size="small").to_json())
+    report = run_experiment(name, seed=3, size="small")
+    sys.stdout.buffer.write(report.to_json() + b"\\0" + report.to_html().encode())
 """
 
 experiments = pytest.mark.parametrize(
@@ -56,7 +57,7 @@ class Run:
         )
 
     def told(self) -> bytes:
-        """What the run tells: tables, verdicts, graphs, decisions and transcript."""
+        """What the run tells as JSON (tables, verdicts, cases, graphs, decisions, transcript) and as a page."""
         assert self._process.wait() == 0
         self._output.seek(0)
         return self._output.read()
@@ -70,7 +71,7 @@ def run(name: str, python: str, hash_seed: str, stores: str = "inline") -> Run:
 
 def failed(report: bytes) -> list[str]:
     """What was expected and is not so."""
-    verdicts = json.loads(report)["verdicts"]
+    verdicts = json.loads(report.split(b"\0")[0])["verdicts"]
     assert verdicts
     return [verdict["text"] for verdict in verdicts if not verdict["holds"]]
 
