@@ -57,7 +57,7 @@ class Run:
         )
 
     def told(self) -> bytes:
-        """What the run tells as JSON (tables, verdicts, cases, graphs, decisions, transcript) and as a page."""
+        """What the run tells: tables, verdicts, cases, graphs, decisions, transcript; and its page."""
         assert self._process.wait() == 0
         self._output.seek(0)
         return self._output.read()
