@@ -244,21 +244,34 @@ def _translate(fault: msgspec.ValidationError, kind: Any) -> MatrixError:
     complaint, where = match.groups() if match is not None else (text, None)
     complaint = re.sub(r"`([^`]*)`", lambda found: _in_words(found.group(1)), complaint)
     complaint = complaint[:1].lower() + complaint[1:]
+    if complaint.startswith(("invalid enum value", "object contains unknown field")):
+        complaint += _choices(kind, _dotted(where))
     if where:
         name = _dotted(where)
-        if complaint.startswith("invalid enum value"):
-            complaint += _choices(kind, name)
         return MatrixError(400, "M_INVALID_PARAM", f"The body's `{name}` is wrong: {complaint}.")
     return MatrixError(400, "M_BAD_JSON", f"The body is wrong: {complaint}.")
 
 
 def _choices(kind: Any, name: str) -> str:
-    """What a field of the body takes, when it is one of a few words."""
-    for field in msgspec.structs.fields(kind) if _is_struct(kind) else ():
-        if field.encode_name == name:
-            words = {word for part in (field.type, *get_args(field.type)) for word in get_args(part)}
-            return f"; it takes {', '.join(sorted(word for word in words if isinstance(word, str)))}"
-    return ""
+    """What is taken at a place in the body: one of a few words, or these fields."""
+    for step in name.split(".") if name else ():
+        fields = {field.encode_name: field.type for field in msgspec.structs.fields(_struct_of(kind))}
+        kind = fields.get(step)
+    if _struct_of(kind) is not _Nothing:
+        taken = [field.encode_name for field in msgspec.structs.fields(_struct_of(kind))]
+    else:
+        words = {word for part in (kind, *get_args(kind)) for word in get_args(part)}
+        taken = sorted(word for word in words if isinstance(word, str))
+    return f"; it takes {', '.join(taken)}" if taken else ""
+
+
+class _Nothing(msgspec.Struct):
+    """What no body has."""
+
+
+def _struct_of(kind: Any) -> type[msgspec.Struct]:
+    """The struct that a type is, or may be; one without fields when there is none."""
+    return next((part for part in (kind, *get_args(kind)) if _is_struct(part)), _Nothing)
 
 
 def _in_words(kinds: str) -> str:

@@ -16,11 +16,19 @@ from minihs.http.errors import MatrixError
 from minihs.http.request import ApiRequest, BodyReader, Query
 
 
-class Order(msgspec.Struct):
+class Wrapping(msgspec.Struct, forbid_unknown_fields=True):
+    """A part of a body."""
+
+    paper: Literal["plain", "red"] = "plain"
+    bow: bool = False
+
+
+class Order(msgspec.Struct, forbid_unknown_fields=True):
     """A body with words that are fixed."""
 
     action: Literal["send", "cancel"]
     pace: Literal["slow", "fast"] | None = None
+    wrapping: Wrapping | None = None
 
 
 QUERY = Query(
@@ -144,6 +152,14 @@ def test_a_proxy_is_an_address_or_a_network() -> None:
     [
         (b'{"action": "explode"}', "`action` is wrong: invalid enum value 'explode'; it takes cancel, send."),
         (b'{"action": "send", "pace": "x"}', "`pace` is wrong: invalid enum value 'x'; it takes fast, slow."),
+        (
+            b'{"action": "send", "wrapping": {"paper": "x"}}',
+            "`wrapping.paper` is wrong: invalid enum value 'x'; it takes plain, red.",
+        ),
+        (
+            b'{"action": "send", "wrapping": {"bows": 2}}',
+            "`wrapping` is wrong: object contains unknown field `bows`; it takes paper, bow.",
+        ),
     ],
 )
 def test_a_wrong_word_is_told_which_are_right(body: bytes, sentence: str) -> None:
@@ -153,3 +169,12 @@ def test_a_wrong_word_is_told_which_are_right(body: bytes, sentence: str) -> Non
     assert refused.value.errcode == "M_INVALID_PARAM"
     assert refused.value.error == f"The body's {sentence}"
     assert reader.read(b'{"action": "send", "pace": "slow"}') == Order("send", "slow")
+
+
+def test_an_unknown_field_is_told_which_there_are() -> None:
+    with pytest.raises(MatrixError) as refused:
+        BodyReader(Order).read(b'{"acton": "send"}')
+    assert refused.value.errcode == "M_BAD_JSON"
+    assert refused.value.error == (
+        "The body is wrong: object contains unknown field `acton`; it takes action, pace, wrapping."
+    )
