@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 import pytest
@@ -77,6 +77,22 @@ def test_a_day_passes_in_a_second_and_the_delayed_event_is_there(server: ServerP
     assert DAY_MS <= after["wall_ms"] - before["wall_ms"] < DAY_MS + 60_000
     assert DAY_MS <= after["monotonic_ms"] - before["monotonic_ms"] < DAY_MS + 60_000
     assert before["wall_ms"] + DAY_MS - 1_000 <= event["origin_server_ts"] <= after["wall_ms"]
+
+
+def test_a_client_that_keeps_its_connection_does_not_lose_it_while_the_clock_is_turned(
+    server: ServerProcess,
+) -> None:
+    lab = Lab(server)
+    client = HTTPConnection("127.0.0.1", server.client_port, timeout=30)
+    for _ in range(3):
+        client.request("GET", "/_matrix/client/versions")
+        answer = client.getresponse()
+        assert answer.status == 200
+        assert answer.read()
+        connection = client.sock
+        lab.ok("POST", "/clock/advance", {"hours": 24})
+        assert client.sock is connection
+    client.close()
 
 
 def test_what_falls_due_on_the_way_happens_at_its_own_moment_and_in_order(

@@ -114,7 +114,7 @@ class Bench:
             clock=clock,
             commit_worker=commits,
             workers=BusyWorkers(platform.workers, busy, "a worker"),
-            network=FaultyNetwork(platform.network, clock, faults, busy, wire, self._name),
+            network=FaultyNetwork(platform.network, clock, platform.clock, faults, busy, wire, self._name),
         )
 
     def policies(self) -> Policies:

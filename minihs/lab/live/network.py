@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocol, IProtocolFact
 from twisted.internet.protocol import Factory, Protocol
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
+from twisted.web.http import HTTPFactory
 from zope.interface import implementer
 
 from minihs.lab.conditions import Link, Path
@@ -89,12 +90,20 @@ class Pipe:
 
 class FaultyNetwork:
     """Another network, with faults. `wire` reads along; `busy` counts connections that are being made and
-    requests that others have."""
+    requests that others have. Connections that nobody uses are closed in `real` time: while the clock is
+    turned nobody had the time to use them."""
 
     resolver: Resolver
 
     def __init__(
-        self, network: Network, clock: Clock, table: FaultTable, busy: Busy, wire: WireLog, me: str
+        self,
+        network: Network,
+        clock: Clock,
+        real: Clock,
+        table: FaultTable,
+        busy: Busy,
+        wire: WireLog,
+        me: str,
     ) -> None:
         self.resolver = network.resolver
         self.clock = clock
@@ -104,6 +113,7 @@ class FaultyNetwork:
         self.me = me
         self.links: dict[int, _Faulty] = {}
         self._network = network
+        self._real = real
         table.changed = self._changed
 
     def tcp_client(self, address: str, port: int) -> IStreamClientEndpoint:
@@ -122,6 +132,8 @@ class FaultyNetwork:
         self, factory: IProtocolFactory, host: str, port: int, *, tls: bool
     ) -> Deferred[IListeningPort]:
         """Listen; what comes over TLS comes from servers, and has their faults."""
+        if isinstance(factory, HTTPFactory):
+            cast(Any, factory).reactor = self._real
         if tls:
             wrapping: Any = cast(Any, WrappingFactory)(factory)
             wrapping.noisy = False
