@@ -195,6 +195,7 @@ def test_traffic_is_counted_for_each_link_and_direction() -> None:
     assert world.traffic(["hs3"]).requests == 0
 
 
+@pytest.mark.inline_store  # the suite that makes stores wait keeps the clocks of the last worlds
 def test_worlds_that_nobody_holds_are_gone_with_everything_they_held() -> None:
     def lived() -> weakref.ref[World]:
         world = World(["hs1", "hs2"])
