@@ -57,6 +57,7 @@ def test_a_case_is_told_under_its_whole_title() -> None:
         after=[],
         decisions=[],
         traffic={},
+        lives=[],
         transcript=[],
     )
     out = StringIO()
