@@ -55,7 +55,6 @@ def test_a_case_is_told_under_its_whole_title() -> None:
         found="it is so",
         before=[],
         after=[],
-        lives=[],
         decisions=[],
         traffic={},
         lives=[],
