@@ -98,16 +98,17 @@ def run(
     for file in (json_file, html_file):
         if file is not None and not file.absolute().parent.is_dir():
             raise click.ClickException(f"{file} cannot be written: there is no folder {file.parent}.")
+    if graphs_folder is not None:
+        try:
+            graphs_folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise click.ClickException(f"{graphs_folder} cannot be made: {error.strerror}.") from error
     try:
         report = run_experiment(name, seed=seed, size=cast(Literal["small", "full"], size), world=world)
     except UnknownName as error:
         raise click.ClickException(f"{error} `minihs lab list` tells of each.") from error
     except (VirtualOnly, NotInRealWorlds, ServerDidNotStart, AssertionError) as error:
         raise click.ClickException(str(error)) from error
-    try:
-        report.tell(Console(), story=story, case=case)
-    except LookupError as error:
-        raise click.ClickException(f"{name} has no case with these words: {error.args[0]}.") from error
     try:
         if json_file is not None:
             json_file.write_bytes(report.to_json())
@@ -119,4 +120,8 @@ def run(
             report.write_exports(graphs_folder)
     except OSError as error:
         raise click.ClickException(f"{error.filename} cannot be written: {error.strerror}.") from error
+    try:
+        report.tell(Console(), story=story, case=case)
+    except LookupError as error:
+        raise click.ClickException(f"{name} has no case with these words: {error.args[0]}.") from error
     sys.exit(0 if report.holds else 1)

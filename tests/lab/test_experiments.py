@@ -201,10 +201,21 @@ def test_the_command_lists_runs_and_writes(tmp_path: Path) -> None:
     unknown = CliRunner().invoke(main, ["lab", "run", "demoted", "--case", "thrice"])
     assert unknown.exit_code == 1
     assert "demoted has no case with these words: thrice" in unknown.output
-    nowhere = CliRunner().invoke(main, [*arguments[:3], "--json", str(tmp_path / "no" / "file.json")])
-    assert nowhere.exit_code == 1
-    assert "cannot be written" in nowhere.output
-    assert "✓" not in nowhere.output, "it was played before the file was looked at"
+    for option, path, sentence in (
+        ("--json", tmp_path / "no" / "file.json", "cannot be written"),
+        ("--ndjson", as_json / "graphs", "cannot be made: Not a directory"),
+    ):
+        nowhere = CliRunner().invoke(main, [*arguments[:3], option, str(path)])
+        assert nowhere.exit_code == 1
+        assert sentence in nowhere.output
+        assert "✓" not in nowhere.output, "it was played before the file was looked at"
+
+
+def test_files_are_written_though_no_case_has_the_words(tmp_path: Path) -> None:
+    as_json = tmp_path / "demoted.json"
+    result = CliRunner().invoke(main, ["lab", "run", "demoted", "--case", "thrice", "--json", str(as_json)])
+    assert result.exit_code == 1
+    assert json.loads(as_json.read_bytes())["seed"] == 1
 
 
 @pytest.mark.process
