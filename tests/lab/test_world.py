@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -371,6 +372,15 @@ def test_the_order_of_hash_tables_changes_nothing(yields: bool) -> None:
     assert b"later" in told[0]
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C as in a terminal: a shell that runs the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_the_turning_of_a_world_and_is_no_failure_inside_it() -> None:
     """Raised inside a coroutine, it would be the failure of that coroutine, and the world would go on."""
     world = World()
@@ -389,13 +399,18 @@ def test_ctrl_c_ends_the_turning_of_a_world_and_is_no_failure_inside_it() -> Non
     world.advance(hours=1)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_second_ctrl_c_ends_a_call_that_takes_for_ever() -> None:
     world = World()
+    pressed = 0
 
     def endless() -> None:
-        while True:
+        nonlocal pressed
+        while pressed < 1_000:
+            pressed += 1
             signal.raise_signal(signal.SIGINT)
 
     world.clock.call_later(1_000, endless)
     with pytest.raises(KeyboardInterrupt):
         world.advance(hours=1)
+    assert pressed == 2
