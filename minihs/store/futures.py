@@ -144,11 +144,7 @@ class FutureStore:
 
     async def all_of_room(self, room_id: RoomID) -> list[Future]:
         """Every future for a room that is known yet, of all users, in the order in which they were taken."""
-        rows = await self._reader.all(
-            f"SELECT {COLUMNS} FROM futures LEFT JOIN future_timers USING (future_id)"
-            " WHERE room_id = ? ORDER BY futures.future_id",
-            (room_id,),
-        )
+        rows = await self._reader.all(f"{_FUTURES} WHERE room_id = ? ORDER BY futures.future_id", (room_id,))
         return [future_row(row).future for row in rows]
 
     async def one_total(self) -> int:

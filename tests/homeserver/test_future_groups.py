@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable
 from typing import Any
 
@@ -212,3 +213,11 @@ def test_what_was_read_before_a_group_ended_does_not_bring_it_back(seed: int, tu
     assert reading.called
     assert memory.groups.loaded("delay-1") is None
     assert run(memory.clock, memory.groups.one(GroupID(1))) is None
+
+
+def test_groups_at_rest_are_nothing_for_the_garbage_collector_to_look_at() -> None:
+    live = Memory().schedule(1, "a")
+    gc.collect()
+    assert not any(map(gc.is_tracked, (live, live.group, *live.group.members)))
+    live.begin()  # who waits for it may wait in a circle
+    assert gc.is_tracked(live)
